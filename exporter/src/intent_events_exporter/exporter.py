@@ -1,0 +1,189 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The span exporter: the best-effort door to Postgres.
+
+It stands behind the SDK's batch processor, which drops spans when its queue is full, never sees unsampled ones and
+loses what is queued when the process is killed. What reaches ``export`` is stored, or counted with the reason.
+"""
+
+import asyncio
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from random import uniform
+from time import monotonic
+from typing import Final
+
+from opentelemetry.metrics import MeterProvider, get_meter
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
+
+from intent_events.delivery import settle
+from intent_events.errors import PermanentError, RetryableError, SettingsError
+from intent_events.instrument.troubles import trouble
+from intent_events.rows import Rejection, Row, row_of
+from intent_events.select import select
+from intent_events.semconv import Record
+from intent_events.settings import DeliverySettings
+from intent_events.store.connect import check
+from intent_events.store.write import BATCH_ROWS, Writer
+from intent_events_exporter.convert import view_of
+from intent_events_exporter.loop import LoopThread
+from intent_events_exporter.metrics import Dropped, ExporterMetrics
+
+_FIRST_PAUSE_S: Final = 0.05
+_LONGEST_PAUSE_S: Final = 1.0
+
+
+@dataclass(slots=True)
+class _Job:
+    """Records of one export that are not stored yet."""
+
+    rows: list[Row]
+    rejections: list[Rejection]
+    dropped: Dropped = field(default=Dropped.UNAVAILABLE)
+
+    def __len__(self) -> int:
+        return len(self.rows) + len(self.rejections)
+
+
+class IntentEventsSpanExporter(SpanExporter):
+    """Writes intent spans to Postgres and passes over all others.
+
+    ``OTEL_TRACES_EXPORTER=otlp,intent_events`` makes one by environment alone. ``export`` never raises, blocks for a
+    bounded time, and returns SUCCESS only when every record is committed. Do not put it behind a
+    ``SimpleSpanProcessor``: that would make the host's own thread wait for Postgres.
+    """
+
+    def __init__(
+        self,
+        dsn: str | None = None,
+        *,
+        timeout_s: float | None = None,
+        meter_provider: MeterProvider | None = None,
+    ) -> None:
+        """Make an exporter; nothing is connected before the first record.
+
+        Args:
+            dsn: address of Postgres; default ``INTENT_EVENTS_DSN`` or ``INTENT_EVENTS_DSN_FILE``.
+            timeout_s: seconds that one export may block, retries included; default ``INTENT_EVENTS_EXPORT_TIMEOUT``.
+            meter_provider: makes the metrics; default the global one.
+        """
+        self._metrics = ExporterMetrics(get_meter("intent_events_exporter", meter_provider=meter_provider))
+        self._dsn, self._timeout_s = _settings(dsn, timeout_s)
+        self._thread = LoopThread("intent-events-exporter")
+        self._writer: Writer | None = None
+        self._writer_pid = 0
+        self._stopped = False
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        """Store the records among these spans.
+
+        Args:
+            spans: finished spans of any kind.
+
+        Returns:
+            SUCCESS when every record among them is committed, now or by an earlier export; FAILURE otherwise.
+        """
+        began = monotonic()
+        job = _Job([], [])
+        try:
+            _map(spans, job)
+            if job:
+                self._deliver(job)
+        except Exception as error:  # noqa: BLE001 - whatever fails here must not reach the SDK, which would pass it on
+            job.dropped = Dropped.INTERNAL
+            trouble("intent-events: an export failed; its records are dropped", error)
+        finally:
+            self._metrics.took(monotonic() - began)
+        if not job:
+            return SpanExportResult.SUCCESS
+        self._metrics.dropped(len(job), job.dropped)
+        settle((row.event_id for row in job.rows), committed=False)
+        return SpanExportResult.FAILURE
+
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:  # noqa: ARG002 - the signature is the SDK's
+        """Nothing is kept between exports, so there is never anything to flush."""
+        return True
+
+    def shutdown(self) -> None:
+        """Close the connection; later exports fail. Bounded in time."""
+        if self._stopped:
+            return
+        self._stopped = True
+        writer = self._writer if self._writer_pid == os.getpid() else None
+        try:
+            if writer is not None:
+                self._thread.run(writer.close, self._timeout_s)
+        except Exception as error:  # noqa: BLE001 - the connection is given up whatever closing it does
+            trouble("intent-events: the connection could not be closed", error)
+        finally:
+            self._thread.stop(self._timeout_s)
+
+    def _deliver(self, job: _Job) -> None:
+        if self._stopped:
+            job.dropped = Dropped.SHUTDOWN
+            return
+        if self._dsn is None:
+            job.dropped = Dropped.NO_DSN
+            trouble("intent-events: INTENT_EVENTS_DSN is not set or cannot be used: records are dropped")
+            return
+        writer = self._writer_here(self._dsn)
+        try:
+            self._thread.run(lambda: self._write_all(writer, job), self._timeout_s)
+        except TimeoutError as error:  # Postgres took longer than an export may block
+            trouble("intent-events: Postgres did not answer in time; see INTENT_EVENTS_EXPORT_TIMEOUT", error)
+
+    def _writer_here(self, dsn: str) -> Writer:
+        """The writer of this process: a connection does not survive a fork."""
+        if self._writer is None or self._writer_pid != os.getpid():
+            self._writer = Writer(dsn, door="exporter", timeout_s=self._timeout_s)
+            self._writer_pid = os.getpid()
+        return self._writer
+
+    async def _write_all(self, writer: Writer, job: _Job) -> None:
+        """Write until nothing is left, or until the time is up; a batch leaves the job once it is committed."""
+        pause_s = _FIRST_PAUSE_S
+        try:
+            while job:
+                batch = job.rows[:BATCH_ROWS]
+                try:
+                    written = await writer.write(batch, job.rejections)
+                except RetryableError as error:  # Postgres is away, not migrated, or refuses this role
+                    trouble(f"intent-events: {error}")
+                    await asyncio.sleep(uniform(pause_s / 2, pause_s))  # noqa: S311 - jitter, no secret
+                    pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
+                    continue
+                except PermanentError as error:  # not even a dead letter is taken
+                    trouble(f"intent-events: {error}")
+                    return
+                job.rows, job.rejections = job.rows[BATCH_ROWS:], []
+                self._metrics.written(written)
+                settle((row.event_id for row in batch), committed=True)
+        except asyncio.CancelledError:  # the time is up in the middle of a statement: its connection is of no use
+            await writer.close()
+            raise
+
+
+def _map(spans: Sequence[ReadableSpan], job: _Job) -> None:
+    for span in spans:
+        view = view_of(span)
+        record = select(view)
+        if isinstance(record, Record):
+            row = row_of(view, record)
+            if isinstance(row, Rejection):
+                job.rejections.append(row)
+            else:
+                job.rows.append(row)
+
+
+def _settings(dsn: str | None, timeout_s: float | None) -> tuple[str | None, float]:
+    """Where to write and how long that may take; no address, and one log line, when the settings cannot be used."""
+    try:
+        settings = DeliverySettings.from_environment()
+        dsn = dsn or settings.read_dsn()
+        if dsn is not None:
+            check(dsn)
+    except SettingsError as error:  # a variable, the file that it names or the address is of the wrong form
+        trouble(f"intent-events: {error}. Records are dropped until that is mended")
+        return None, DeliverySettings().export_timeout
+    return dsn, settings.export_timeout if timeout_s is None else timeout_s

@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What became of each record, so that a trace can say whether it is durable.
+
+Whoever delivers (the exporter) calls :func:`settle`; whoever recorded reads the :class:`Delivery` of its event.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from threading import Event, Lock
+from typing import Final
+from uuid import UUID
+from weakref import WeakValueDictionary
+
+
+class Delivery:
+    """State of one record on its way to Postgres.
+
+    Attributes:
+        event_id: the record's key.
+        persisted: True once the record is durable, in a spool or in Postgres.
+        committed: True once the row is in Postgres.
+        settled: True once nobody will try again by himself: committed, or given up.
+    """
+
+    __slots__ = ("__weakref__", "_waiters", "committed", "event_id", "persisted", "settled")
+
+    def __init__(self, event_id: UUID) -> None:
+        self.event_id = event_id
+        self.persisted = False
+        self.committed = False
+        self.settled = False
+        self._waiters: list[Callable[[], None]] = []
+
+    def wait(self, timeout_s: float) -> bool:
+        """Block until the record is settled; for threads.
+
+        Args:
+            timeout_s: longest time to wait, seconds.
+
+        Returns:
+            Whether the row is in Postgres.
+        """
+        done = Event()
+        self.when_settled(done.set)
+        done.wait(timeout_s)
+        return self.committed
+
+    async def wait_async(self, timeout_s: float) -> bool:
+        """Await until the record is settled, without blocking the event loop.
+
+        Args:
+            timeout_s: longest time to wait, seconds.
+
+        Returns:
+            Whether the row is in Postgres.
+        """
+        loop = asyncio.get_running_loop()
+        done = asyncio.Event()
+
+        def wake() -> None:
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(done.set)
+
+        self.when_settled(wake)
+        try:
+            async with asyncio.timeout(timeout_s):
+                await done.wait()
+        except TimeoutError:  # not settled in time: the answer is what is known now
+            pass
+        return self.committed
+
+    def when_settled(self, notify: Callable[[], None]) -> None:
+        """Call ``notify`` once the record is settled, on the settling thread; at once if it is already."""
+        with _lock:
+            if not self.settled:
+                self._waiters.append(notify)
+                return
+        notify()
+
+    def take_waiters(self) -> list[Callable[[], None]]:
+        """Hand over whoever waits; for :func:`settle`, which holds the lock."""
+        waiters, self._waiters = self._waiters, []
+        return waiters
+
+
+_lock: Final = Lock()
+_live: Final[WeakValueDictionary[UUID, Delivery]] = WeakValueDictionary()
+
+
+def track(event_id: UUID) -> Delivery:
+    """State of a record from now on, kept as long as somebody holds it."""
+    delivery = Delivery(event_id)
+    _live[event_id] = delivery
+    return delivery
+
+
+def settle(event_ids: Iterable[UUID], *, committed: bool) -> None:
+    """Say that records were committed, or that they were given up; unknown ids are passed over."""
+    waiters: list[Callable[[], None]] = []
+    with _lock:
+        for event_id in event_ids:
+            delivery = _live.get(event_id)
+            if delivery is None or delivery.committed:
+                continue
+            delivery.committed = delivery.persisted = committed
+            delivery.settled = True
+            waiters += delivery.take_waiters()
+    for notify in waiters:
+        notify()

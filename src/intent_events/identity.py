@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Keys that every door, retry and replay derives alike: pure functions of the span."""
+
+from hashlib import blake2b
+from typing import Final
+from uuid import UUID, uuid5
+
+NAMESPACE: Final = UUID("5f0ce84c-8d4c-5c4b-9d5a-6f0d3a1c2b77")
+"""Namespace of the UUIDv5 that stands for an id which is no UUID."""
+
+MAX_MS: Final = (1 << 48) - 1
+"""Largest millisecond that a UUIDv7 can hold (year 10889)."""
+
+_RANDOM_MASK: Final = (0xFFF << 64) | ((1 << 62) - 1)
+_VERSION_AND_VARIANT: Final = (7 << 76) | (0b10 << 62)
+
+
+def event_id_of(trace_id: int, span_id: int, start_ns: int) -> UUID:
+    """UUIDv7 of a span: 48 bits of its start in milliseconds, the rest from a hash of its ids.
+
+    Args:
+        trace_id: 128-bit trace id.
+        span_id: 64-bit span id.
+        start_ns: start of the span, nanoseconds since 1970; times outside of 48 bits of milliseconds are clamped.
+    """
+    ms = min(max(start_ns // 1_000_000, 0), MAX_MS)
+    raw = (trace_id & ((1 << 128) - 1)).to_bytes(16, "big") + (span_id & ((1 << 64) - 1)).to_bytes(8, "big")
+    digest = int.from_bytes(blake2b(raw, digest_size=10).digest(), "big")
+    return UUID(int=(ms << 80) | _VERSION_AND_VARIANT | (digest & _RANDOM_MASK))
+
+
+def milliseconds_in(event_id: UUID) -> int:
+    """Milliseconds since 1970 inside a UUIDv7; ``ts`` of a row is exactly this."""
+    return event_id.int >> 80
+
+
+def is_uuid7(value: UUID) -> bool:
+    """Whether the value is a UUID of version 7 and the RFC 9562 variant."""
+    return (value.int >> 76) & 0xF == 7 and (value.int >> 62) & 0b11 == 0b10  # noqa: PLR2004 - the version itself
+
+
+def parse_uuid(value: object) -> UUID | None:
+    """The UUID that a value is or spells, or None."""
+    if isinstance(value, UUID):
+        return value
+    if isinstance(value, str):
+        try:
+            return UUID(value)
+        except ValueError:  # no UUID in any of its spellings
+            return None
+    return None
+
+
+def derived_uuid(kind: str, value: str) -> UUID:
+    """UUIDv5 that stands for an id which is no UUID.
+
+    Args:
+        kind: attribute key of the id, so that equal texts of two kinds stay apart.
+        value: the foreign id.
+    """
+    return uuid5(NAMESPACE, f"{kind}:{value}")

@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: Apache-2.0
+"""For orchestrators that record by themselves: a decorator and a context manager."""
+
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from typing import Any, TypeVar, overload
+
+import wrapt
+from opentelemetry.instrumentation.utils import is_instrumentation_enabled
+
+from intent_events.instrument.current import current_recorder
+from intent_events.instrument.mapping import HandlerMapping
+from intent_events.instrument.recorder import NOT_RECORDING, OpenRecording
+from intent_events.instrument.troubles import trouble
+from intent_events.instrument.wrappers import HandlerWrapper
+from intent_events.trace import IntentTrace
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@overload
+def record_utterance(handler: F, /) -> F: ...
+@overload
+def record_utterance(*, mapping: HandlerMapping | None = None) -> Callable[[F], F]: ...
+def record_utterance(handler: F | None = None, /, *, mapping: HandlerMapping | None = None) -> F | Callable[[F], F]:
+    """Record every utterance that a handler handles, as ``@record_utterance`` or ``@record_utterance(…)``.
+
+    Args:
+        handler: a function, coroutine function, generator function or asynchronous generator function.
+        mapping: where the handler keeps things, when they have other names.
+
+    Returns:
+        The handler, wrapped; its signature, result and exceptions are the same.
+    """
+
+    def wrap(function: F) -> F:
+        wrapper = HandlerWrapper(current_recorder, mapping or HandlerMapping())
+        return wrapt.FunctionWrapper(function, wrapper)  # pyright: ignore[reportReturnType] - a transparent proxy of the function
+
+    return wrap if handler is None else wrap(handler)
+
+
+@contextmanager
+def recording(utterance: str, **fields: Any) -> Generator[IntentTrace]:
+    """Record one utterance around the code that handles it, plain or asynchronous.
+
+    Args:
+        utterance: the raw text; it does not leave this call.
+        **fields: fields of the trace that are known already, such as ``session_id``.
+
+    Yields:
+        The trace to fill.
+
+    Raises:
+        TypeError: a field is none of an IntentTrace.
+        Exception: whatever the body raises, untouched; only its type is recorded.
+    """
+    open_recording = _begin(utterance, fields)
+    attached = open_recording.attach()
+    try:
+        yield open_recording.trace
+    except BaseException as error:
+        open_recording.detach(attached)
+        open_recording.end(error)
+        raise
+    open_recording.detach(attached)
+    open_recording.end()
+
+
+def _begin(utterance: str, fields: dict[str, Any]) -> OpenRecording:
+    IntentTrace(**fields)  # a misspelt field is the caller's mistake and is said before anything begins
+    if not is_instrumentation_enabled():
+        return NOT_RECORDING
+    try:
+        return current_recorder().begin(utterance, fields)
+    except Exception as error:  # noqa: BLE001 - whatever fails in recording, the body must run
+        trouble("intent-events: an utterance could not be recorded", error)
+        return NOT_RECORDING

@@ -1,0 +1,189 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where a handler keeps what is recorded: its text, who asked, and the trace in its result."""
+
+import tomllib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from inspect import Parameter, signature
+from pathlib import Path
+from typing import Any, Final, cast
+
+from intent_events.errors import SettingsError
+from intent_events.instrument.troubles import trouble
+from intent_events.mending import field_of
+from intent_events.semconv import Stage
+from intent_events.trace import TRACE_FIELDS, IntentTrace
+
+ROLES: Final = ("utterance", "text", "message", "query")
+"""Names under which the text is looked for, in this order."""
+
+CONTEXTS: Final = ("ctx", "context")
+"""Arguments in whose attributes or keys the fields are looked for next."""
+
+FROM_ARGUMENTS: Final = (
+    "session_id",
+    "actor_id",
+    "entrypoint",
+    "scope",
+    "subject_ref_type",
+    "subject_ref_id",
+    "synthetic",
+)
+"""Fields that are taken from the arguments, or from a context argument, by their names."""
+
+_UTTERANCE: Final = "utterance"
+_MARKS: Final = ("outcome", "chosen_verb_fqn", "semreg_mode", "verb_candidates_pre")
+
+_Parts = tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class HandlerMapping:
+    """Where an orchestrator with other names keeps things; what is not said here is found by its usual name.
+
+    Attributes:
+        arguments: field (or ``utterance``) -> path, which begins with the name of an argument.
+        result: field -> path within the result; ``trace`` names where the trace itself is.
+        outcomes: outcome label of the orchestrator -> ours.
+        stages: stage -> target that is wrapped as its child span.
+    """
+
+    arguments: Mapping[str, _Parts] = field(default_factory=dict[str, _Parts])
+    result: Mapping[str, _Parts] = field(default_factory=dict[str, _Parts])
+    outcomes: Mapping[str, str] = field(default_factory=dict[str, str])
+    stages: Mapping[str, str] = field(default_factory=dict[str, str])
+
+    def apply(self, result: object) -> object:
+        """The trace that a result has, as an object or mapping with the fields of an IntentTrace; None without one."""
+        found = _resolve(result, self.result["trace"]) if "trace" in self.result else find_trace(result)
+        mapped = {name: _resolve(result, path) for name, path in self.result.items() if name != "trace"}
+        if not self.outcomes and not mapped:
+            return found
+        fields = {name: field_of(found, name) for name in TRACE_FIELDS}
+        fields |= {name: value for name, value in mapped.items() if value is not None}
+        label = getattr(fields["outcome"], "value", fields["outcome"])
+        fields["outcome"] = self.outcomes.get(label, label) if isinstance(label, str) else label
+        if isinstance(found, IntentTrace):
+            for name, value in fields.items():
+                setattr(found, name, value)
+            return found
+        return fields
+
+
+def load_mapping(path: Path) -> HandlerMapping:
+    """Read a mapping file.
+
+    Args:
+        path: TOML with the tables ``[arguments]``, ``[result]``, ``[outcomes]`` and ``[stages]``, each optional.
+
+    Raises:
+        SettingsError: the file cannot be read, or names a table, field or stage that does not exist.
+    """
+    try:
+        tables = tomllib.loads(path.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:  # not there, not UTF-8, or no TOML
+        raise SettingsError(
+            f"the mapping file {path} cannot be read ({type(error).__name__}): give a readable TOML file"
+        ) from error
+    known = {
+        "arguments": {_UTTERANCE, *TRACE_FIELDS},
+        "result": {"trace", *TRACE_FIELDS},
+        "outcomes": None,
+        "stages": {stage.value for stage in Stage},
+    }
+    read: dict[str, dict[str, str]] = {}
+    for table, entries in tables.items():
+        if table not in known:
+            raise SettingsError(f"the mapping file {path} has a table [{table}]: only {', '.join(known)} are known")
+        if not isinstance(entries, dict):
+            raise SettingsError(f"the mapping file {path} gives {table} a value: make it a table [{table}]")
+        for name, where in cast("dict[str, object]", entries).items():
+            names = known[table]
+            if names is not None and name not in names:
+                raise SettingsError(f"the mapping file {path} maps {name} in [{table}]: it knows {sorted(names)}")
+            if not isinstance(where, str) or not where:
+                raise SettingsError(f"the mapping file {path} gives {name} in [{table}] no text: write it as a string")
+            read.setdefault(table, {})[name] = where
+    return HandlerMapping(
+        arguments={name: tuple(where.split(".")) for name, where in read.get("arguments", {}).items()},
+        result={name: tuple(where.split(".")) for name, where in read.get("result", {}).items()},
+        outcomes=read.get("outcomes", {}),
+        stages=read.get("stages", {}),
+    )
+
+
+def find_trace(result: object) -> object:
+    """The trace that a result is or has under ``trace``; None when it has none."""
+    if isinstance(result, IntentTrace):
+        return result
+    if result is None or isinstance(result, (str, bytes, int, float)):
+        return None
+    trace = field_of(result, "trace")
+    if trace is not None and not callable(trace):
+        return trace
+    has = [field_of(result, mark) is not None for mark in _MARKS]
+    return result if has[0] and any(has[1:]) else None
+
+
+class ArgumentReader:
+    """Reads the text and the fields of one handler's arguments, by the positions that its signature gives them."""
+
+    __slots__ = ("_mapping", "_names")
+
+    def __init__(self, handler: Callable[..., object], mapping: HandlerMapping) -> None:
+        """Read the arguments of this handler.
+
+        Args:
+            handler: the function as it is called: bound when it is a method.
+            mapping: where things are when they have other names.
+        """
+        self._mapping = mapping
+        self._names = _positional(handler)
+
+    def read(self, args: Sequence[object], kwargs: Mapping[str, object]) -> tuple[object, dict[str, Any]]:
+        """The raw text, and the fields that are known before the handler runs.
+
+        Args:
+            args: positional arguments, without ``self``.
+            kwargs: arguments by name.
+        """
+        given = {**dict(zip(self._names, args, strict=False)), **kwargs}
+        contexts = [given[name] for name in CONTEXTS if given.get(name) is not None]
+        mapped = self._mapping.arguments
+        if _UTTERANCE in mapped:
+            text = _resolve(given, mapped[_UTTERANCE])
+        else:
+            text = next((given[role] for role in ROLES if isinstance(given.get(role), str)), None)
+        fields: dict[str, Any] = {}
+        for name in FROM_ARGUMENTS:
+            value = given.get(name)
+            for context in contexts:
+                if value is None:
+                    value = field_of(context, name)
+            if value is not None:
+                fields[name] = value
+        for name, path in mapped.items():
+            if name != _UTTERANCE:
+                fields[name] = _resolve(given, path)
+        return text, fields
+
+
+def _positional(handler: Callable[..., object]) -> tuple[str, ...]:
+    try:
+        parameters = signature(handler).parameters.values()
+    except (TypeError, ValueError):  # a built-in without a signature: its arguments are read by name only
+        trouble("intent-events: a handler has no signature, so only its named arguments are recorded")
+        return ()
+    kinds = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
+    return tuple(parameter.name for parameter in parameters if parameter.kind in kinds)
+
+
+def _resolve(root: object, path: _Parts) -> object:
+    value = root
+    for part in path:
+        if isinstance(value, (list, tuple)):
+            items = cast("Sequence[object]", value)
+            value = items[int(part)] if part.isdecimal() and int(part) < len(items) else None
+        else:
+            value = field_of(value, part)
+    return value

@@ -1,0 +1,293 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From the beginning of an utterance to the end of its span: the one exit that every record takes."""
+
+import os
+from asyncio import CancelledError
+from collections.abc import Mapping
+from contextvars import Token
+from itertools import count
+from time import time_ns
+from typing import Any, Final
+from uuid import UUID, uuid4
+
+from opentelemetry import context as context_api
+from opentelemetry.metrics import Meter, get_meter
+from opentelemetry.trace import Span, StatusCode, Tracer, get_tracer, set_span_in_context
+
+from intent_events import semconv
+from intent_events.delivery import track
+from intent_events.identity import event_id_of
+from intent_events.instrument.attributes import attributes_of
+from intent_events.instrument.troubles import trouble
+from intent_events.instrument.turns import Turns
+from intent_events.mending import field_of
+from intent_events.privacy import Privacy, TextRecord
+from intent_events.semconv import Outcome
+from intent_events.trace import TRACE_FIELDS, IntentTrace, Recording, active_recording, new_event_id
+
+SCOPE_NAME: Final = "intent_events"
+"""Instrumentation scope of our spans and metrics."""
+
+Attached = tuple[Token[Any], Token[Recording | None] | None]
+
+_UNRECORDED: Final = (
+    "intent-events: no span is recording, so utterances are not stored: set up an OpenTelemetry SDK "
+    "that samples them, or unset OTEL_SDK_DISABLED"
+)
+
+
+class Emitter:
+    """Who emits: a process, with a running number for each record. A forked child is another emitter."""
+
+    __slots__ = ("__weakref__", "_numbers", "emitter_id")
+
+    def __init__(self) -> None:
+        self._renew()
+        os.register_at_fork(after_in_child=self._renew)
+
+    def next_number(self) -> int:
+        """Number of the next record, from 1."""
+        return next(self._numbers)
+
+    def _renew(self) -> None:
+        self.emitter_id = str(uuid4())
+        self._numbers = count(1)
+
+
+EMITTER: Final = Emitter()
+"""This process."""
+
+
+class OpenRecording:
+    """One utterance while it is being handled; also the nested call of a handler, which leaves a child span only."""
+
+    __slots__ = ("_kept", "_nested", "_recorder", "_span", "ended", "event_id", "trace")
+
+    def __init__(
+        self,
+        recorder: "Recorder",
+        span: Span,
+        event_id: UUID,
+        trace: IntentTrace,
+        kept: TextRecord | None,
+        *,
+        nested: bool,
+    ) -> None:
+        self._recorder = recorder
+        self._span = span
+        self._kept = kept
+        self._nested = nested
+        self.event_id = event_id
+        self.trace = trace
+        self.ended = False
+
+    @property
+    def tracer(self) -> Tracer:
+        """Makes the spans of this utterance."""
+        return self._recorder.tracer
+
+    def attach(self) -> Attached | None:
+        """Make the span current in this task or thread; give the result to :meth:`detach` in the same one."""
+        token = context_api.attach(set_span_in_context(self._span))
+        return token, None if self._nested else active_recording.set(self)
+
+    def detach(self, attached: Attached | None) -> None:
+        """Undo :meth:`attach`."""
+        if attached is None:
+            return
+        token, recording = attached
+        context_api.detach(token)
+        if recording is not None:
+            active_recording.reset(recording)
+
+    def merge(self, found: object) -> None:
+        """Take what a trace of the orchestrator's own says over what is known so far.
+
+        Args:
+            found: an IntentTrace, or an object or mapping with fields named as its fields.
+        """
+        trace = self.trace
+        if found is None or found is trace or self._nested:
+            return
+        if isinstance(found, IntentTrace):
+            found.event_id, found.delivery = trace.event_id, trace.delivery
+            for name in TRACE_FIELDS:
+                value = getattr(found, name)
+                if value is not None:
+                    setattr(trace, name, value)
+            return
+        for name in TRACE_FIELDS:
+            value = field_of(found, name)
+            if value is not None:
+                setattr(trace, name, value)
+
+    def end(self, error: BaseException | None = None) -> None:
+        """End the span; the second call does nothing, so that there is one exit whatever happens.
+
+        Args:
+            error: what the handler raised; its type is recorded, never its text.
+        """
+        if self.ended:
+            return
+        self.ended = True
+        try:
+            if not self._nested:
+                self._record(error)
+            elif error is not None and not isinstance(error, (CancelledError, GeneratorExit)):
+                self._span.set_status(StatusCode.ERROR)
+                self._span.set_attribute(semconv.ERROR_TYPE, type_of(error))
+        except Exception as failure:  # noqa: BLE001 - whatever fails in recording must not reach the host
+            trouble("intent-events: a record is incomplete", failure)
+        finally:
+            try:
+                self._span.end()
+            except Exception as failure:  # noqa: BLE001 - a span processor of any make raises through end()
+                trouble("intent-events: a span processor failed at the end of a span", failure)
+
+    def _record(self, error: BaseException | None) -> None:
+        trace, span = self.trace, self._span
+        if error is not None:
+            _judge(trace, error)
+        self._recorder.chain(trace)
+        self._recorder.turns.ended(str(trace.session_id), self.event_id, trace.outcome)
+        if not span.is_recording():
+            return
+        last = {semconv.EVENT_ID: str(self.event_id), semconv.ROOT: True}
+        try:
+            attributes = attributes_of(trace, self._kept)
+            attributes[semconv.EMITTER_ID] = EMITTER.emitter_id
+            attributes[semconv.EMITTER_SEQ] = EMITTER.next_number()
+            outcome = attributes.pop(semconv.OUTCOME, None)
+            if outcome is not None:
+                last[semconv.OUTCOME] = outcome
+            span.set_attributes(attributes)
+            if outcome == Outcome.ERROR:
+                span.set_status(StatusCode.ERROR)
+        finally:
+            span.set_attributes(last)  # last, because the SDK evicts the oldest attribute beyond its limit
+
+
+class _NotRecording(OpenRecording):
+    """Records nothing, so that a handler takes the same way when its recording could not begin."""
+
+    __slots__ = ()
+
+    def __init__(self) -> None:  # pyright: ignore[reportMissingSuperCall] - it has no span to hold
+        self.trace = IntentTrace()
+
+    def attach(self) -> Attached | None:
+        """Leave the context as it is."""
+
+    def detach(self, attached: Attached | None) -> None:
+        """Leave the context as it is."""
+
+    def merge(self, found: object) -> None:
+        """Take nothing."""
+
+    def end(self, error: BaseException | None = None) -> None:
+        """End nothing."""
+
+
+NOT_RECORDING: Final[OpenRecording] = _NotRecording()
+"""Stands in for a recording that could not begin."""
+
+
+class Recorder:
+    """Begins recordings with one tracer and one set of privacy rules."""
+
+    __slots__ = ("_tracer", "_unrecorded", "privacy", "synthetic", "turns")
+
+    def __init__(
+        self,
+        privacy: Privacy,
+        *,
+        synthetic: bool = False,
+        tracer: Tracer | None = None,
+        meter: Meter | None = None,
+    ) -> None:
+        """Record with these.
+
+        Args:
+            privacy: what may be kept of a text.
+            synthetic: mark every record as test traffic.
+            tracer: makes the spans; None takes the global provider's.
+            meter: makes the metrics; None takes the global provider's.
+        """
+        self.privacy = privacy
+        self.turns = Turns()
+        self.synthetic = synthetic
+        self._tracer = tracer or get_tracer(SCOPE_NAME, schema_url=semconv.SCHEMA_URL)
+        self._unrecorded = (meter or get_meter(SCOPE_NAME)).create_counter(
+            "intent_events.records.unrecorded",
+            unit="{record}",
+            description="Utterances of which no span was recording, so that no row can be written.",
+        )
+
+    @property
+    def tracer(self) -> Tracer:
+        """Makes the spans."""
+        return self._tracer
+
+    def begin(self, utterance: object, fields: Mapping[str, Any]) -> OpenRecording:
+        """Start the span of an utterance, or a child span when one is being handled in this context already.
+
+        Args:
+            utterance: the raw text; anything but a string counts as none.
+            fields: fields of the trace that are known at the start.
+        """
+        outer = active_recording.get()
+        if isinstance(outer, OpenRecording) and not outer.ended:
+            span = self._tracer.start_span(
+                semconv.SPAN_NAME,
+                attributes={semconv.ROOT: False},
+                record_exception=False,
+                set_status_on_exception=False,
+            )
+            return OpenRecording(self, span, outer.event_id, outer.trace, None, nested=True)
+        start_ns = time_ns()
+        span = self._tracer.start_span(
+            semconv.SPAN_NAME,
+            attributes={semconv.ROOT: True},
+            start_time=start_ns,
+            record_exception=False,
+            set_status_on_exception=False,
+        )
+        if span.is_recording():
+            ids = span.get_span_context()
+            event_id = event_id_of(ids.trace_id, ids.span_id, start_ns)
+        else:
+            event_id = new_event_id()
+            self._unrecorded.add(1)
+            trouble(_UNRECORDED)
+        trace = IntentTrace(event_id=event_id, delivery=track(event_id), **fields)
+        if self.synthetic:
+            trace.synthetic = True
+        self.chain(trace)
+        kept = self.privacy.record(utterance) if isinstance(utterance, str) else None
+        return OpenRecording(self, span, event_id, trace, kept, nested=False)
+
+    def chain(self, trace: IntentTrace) -> None:
+        """Say whose question the utterance answers, unless the orchestrator did.
+
+        Args:
+            trace: asked at the start, and at the end again for a session that only the result names.
+        """
+        if trace.session_id is not None and trace.parent_event_id is None:
+            trace.parent_event_id = self.turns.answered_by(str(trace.session_id))
+
+
+def type_of(error: BaseException) -> str:
+    """Class of an exception as ``error.type`` spells it: with its module unless it is a built-in one."""
+    kind = type(error)
+    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+
+
+def _judge(trace: IntentTrace, error: BaseException) -> None:
+    """Outcome of a handler that did not return."""
+    if isinstance(error, GeneratorExit):
+        trace.outcome = trace.outcome or Outcome.CANCELLED  # the reader left; what was said before stays true
+    elif isinstance(error, (CancelledError, KeyboardInterrupt)):
+        trace.outcome = Outcome.CANCELLED
+    else:
+        trace.outcome = Outcome.ERROR
+        trace.error_code = trace.error_code or type_of(error)

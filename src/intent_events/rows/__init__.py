@@ -1,0 +1,22 @@
+# SPDX-License-Identifier: Apache-2.0
+"""SpanView -> row or named rejection. Pure and total: any span gives one or the other, and nothing raises."""
+
+from intent_events.rows.mapping import row_of
+from intent_events.rows.shapes import (
+    ChatEventRow,
+    IntentEventRow,
+    IntentOutcomeRow,
+    Rejection,
+    RejectReason,
+    Row,
+)
+
+__all__ = [
+    "ChatEventRow",
+    "IntentEventRow",
+    "IntentOutcomeRow",
+    "RejectReason",
+    "Rejection",
+    "Row",
+    "row_of",
+]

@@ -1,0 +1,240 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The only writer of the telemetry tables: COPY into a stage, then INSERT what is not there yet.
+
+A row that is there already is passed over, so any number of retries, replays and parallel doors give one row. The
+statements need INSERT and nothing else: the types of the stage come from the catalogue, and the conflict is not tied
+to named columns, which would need SELECT. Each transaction makes the stage if it is missing, so that a pooler may hand
+out another server connection each time.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, NamedTuple
+
+import asyncpg
+import msgspec
+
+from intent_events.errors import PermanentError, RetryableError, UnavailableError
+from intent_events.identity import event_id_of
+from intent_events.rows import ChatEventRow, IntentEventRow, IntentOutcomeRow, Rejection, RejectReason, Row
+from intent_events.store.connect import UNASKABLE, connect, disconnect, place_of, unavailable
+
+BATCH_ROWS: Final = 2000
+"""Rows that one transaction takes at most; more gain nothing."""
+
+REFUSED: Final = "row_refused"
+"""Reason in ``agent.dead_letters`` of a row that Postgres itself refused."""
+
+_PERMANENT: Final = (
+    asyncpg.DataError,
+    asyncpg.IntegrityConstraintViolationError,
+    asyncpg.ProgramLimitExceededError,
+    ValueError,  # the driver could not encode a value; its own DataError is one
+    TypeError,
+    OverflowError,
+)
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_encode: Final = msgspec.json.Encoder().encode
+
+
+class Written(NamedTuple):
+    """What became of a batch; the three add up to its rows and rejections.
+
+    Attributes:
+        stored: rows that are new in Postgres.
+        duplicates: rows that were there already.
+        dead: records kept in ``agent.dead_letters`` instead.
+    """
+
+    stored: int = 0
+    duplicates: int = 0
+    dead: int = 0
+
+    def plus(self, other: "Written") -> "Written":
+        """Both together."""
+        return Written(self.stored + other.stored, self.duplicates + other.duplicates, self.dead + other.dead)
+
+
+class _Table(NamedTuple):
+    """Statements of one table, for the columns of one kind of row."""
+
+    stage: str
+    columns: tuple[str, ...]
+    json_at: tuple[int, ...]
+    make_stage: str
+    insert: str
+
+
+_TABLES: Final[dict[type[Row], str]] = {
+    IntentEventRow: "intent_events",
+    ChatEventRow: "chat_events",
+    IntentOutcomeRow: "intent_outcomes",
+}
+
+
+class Writer:
+    """Writes rows over one connection, which it opens at first use and again after a failure.
+
+    Belongs to one event loop and is not safe for two tasks at once.
+    """
+
+    def __init__(self, dsn: str, *, door: str, timeout_s: float = 30.0) -> None:
+        """Write to this database.
+
+        Args:
+            dsn: address of Postgres.
+            door: who writes, as ``agent.dead_letters`` names it: ``exporter`` or ``sink``.
+            timeout_s: seconds that connecting, and each statement, may take.
+        """
+        self._dsn = dsn
+        self._door = door
+        self._timeout_s = timeout_s
+        self._connection: asyncpg.Connection | None = None
+        self._tables: dict[type[Row], _Table] = {}
+
+    async def write(self, rows: Sequence[Row], rejections: Sequence[Rejection] = ()) -> Written:
+        """Store a batch in one transaction; when Postgres refuses one of its rows, the others are stored without it.
+
+        Args:
+            rows: at most :data:`BATCH_ROWS`; more are allowed and make a larger transaction.
+            rejections: records that could not become rows; they become dead letters.
+
+        Returns:
+            What became of them, once they are committed.
+
+        Raises:
+            RetryableError: nothing more of the batch is stored; the same call may succeed later.
+        """
+        try:
+            return await self._write_or_split(rows, rejections)
+        except UnavailableError as error:  # no connection: said with its remedy already
+            problem = RetryableError(str(error))
+        except UNASKABLE as error:  # the connection broke, a table or a permission is missing, the server is full
+            problem = RetryableError(str(unavailable(error, self._dsn, timeout_s=self._timeout_s)))
+        await self.close()
+        raise problem
+
+    async def close(self) -> None:
+        """Close the connection; the next write opens another."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await disconnect(connection)
+
+    async def _write_or_split(self, rows: Sequence[Row], rejections: Sequence[Rejection]) -> Written:
+        """Find a row that Postgres refuses by halving, so that it costs its neighbours nothing."""
+        try:
+            return await self._write_together(rows, rejections)
+        except _PERMANENT as error:  # a value that the column or a constraint refuses
+            if len(rows) > 1:
+                middle = len(rows) // 2
+                first = await self._write_or_split(rows[:middle], rejections)
+                return first.plus(await self._write_or_split(rows[middle:], ()))
+            if not rows:
+                raise PermanentError(
+                    f"{place_of(self._dsn)} refuses dead letters: run `intent-events migrate`"
+                ) from None
+            refused, detail = rows[0], _detail_of(error)
+        return await self._bury(refused, detail, rejections)
+
+    async def _write_together(self, rows: Sequence[Row], rejections: Sequence[Rejection]) -> Written:
+        connection = await self._connected()
+        stored = 0
+        async with connection.transaction():
+            for kind, table in self._tables.items():
+                of_kind = [row for row in rows if type(row) is kind]
+                if of_kind:
+                    stored += await self._copy(connection, table, of_kind)
+            if rejections:
+                await self._insert_dead(connection, map(self._letter, rejections))
+        return Written(stored, len(rows) - stored, len(rejections))
+
+    async def _copy(self, connection: asyncpg.Connection, table: _Table, rows: Sequence[Row]) -> int:
+        await connection.execute(table.make_stage)
+        await connection.copy_records_to_table(
+            table.stage, records=_records(table, rows), columns=table.columns, timeout=self._timeout_s
+        )
+        status = await connection.execute(table.insert, timeout=self._timeout_s)
+        return int(status.rpartition(" ")[2])
+
+    async def _connected(self) -> asyncpg.Connection:
+        if self._connection is None or self._connection.is_closed():
+            connection = await connect(self._dsn, timeout_s=self._timeout_s)
+            self._connection = connection
+            self._tables = {kind: await _describe(connection, name, kind._fields) for kind, name in _TABLES.items()}
+        return self._connection
+
+    async def _bury(self, row: Row, detail: str, rejections: Sequence[Rejection]) -> Written:
+        letter = (row.event_id, row.ts, self._door, REFUSED, detail, row.trace_id, row.span_id, row.service_name)
+        connection = await self._connected()
+        async with connection.transaction():
+            await self._insert_dead(connection, [letter, *map(self._letter, rejections)])
+        return Written(dead=1 + len(rejections))
+
+    def _letter(self, rejection: Rejection) -> tuple[Any, ...]:
+        trace_id, span_id = rejection.trace_id, rejection.span_id
+        key = event_id_of(int(trace_id, 16), int(span_id, 16), rejection.start_ns)
+        ts = None if rejection.reason is RejectReason.TIME_OUT_OF_RANGE else _instant(rejection.start_ns)
+        service = rejection.service_name
+        return key, ts, self._door, rejection.reason.value, rejection.record.value, trace_id, span_id, service
+
+    async def _insert_dead(self, connection: asyncpg.Connection, letters: Iterable[tuple[Any, ...]]) -> None:
+        await connection.executemany(_DEAD_LETTER, letters, timeout=self._timeout_s)
+
+
+_DEAD_LETTER: Final = """
+INSERT INTO agent.dead_letters (dead_letter_id, ts, door, reason, detail, trace_id, span_id, service_name)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING
+"""
+
+_DESCRIBE: Final = """
+SELECT attribute.attname::text AS name, format_type(attribute.atttypid, attribute.atttypmod) AS type
+FROM pg_catalog.pg_attribute AS attribute
+WHERE attribute.attrelid = $1::text::regclass AND attribute.attnum > 0 AND NOT attribute.attisdropped
+"""
+
+
+async def _describe(connection: asyncpg.Connection, name: str, columns: tuple[str, ...]) -> _Table:
+    """Statements for a table, with the types that its columns have in this database."""
+    types = {column["name"]: column["type"] for column in await connection.fetch(_DESCRIBE, f"agent.{name}")}
+    missing = [column for column in columns if column not in types]
+    if missing:
+        raise asyncpg.UndefinedColumnError(f"agent.{name} has no column {', '.join(missing)}")
+    stage = f"stage_{name}"
+    listed = ", ".join(columns)
+    typed = ", ".join(f"{column} {types[column]}" for column in columns)
+    return _Table(
+        stage=stage,
+        columns=columns,
+        json_at=tuple(at for at, column in enumerate(columns) if types[column] == "jsonb"),
+        make_stage=f"CREATE TEMP TABLE IF NOT EXISTS {stage} ({typed}) ON COMMIT DELETE ROWS",
+        insert=f"INSERT INTO agent.{name} ({listed}) "  # noqa: S608 - names of ours and of the catalogue, no values
+        f"SELECT {listed} FROM pg_temp.{stage} ON CONFLICT DO NOTHING",
+    )
+
+
+def _records(table: _Table, rows: Iterable[Row]) -> Iterator[Sequence[Any]]:
+    for row in rows:
+        values: list[Any] = list(row)
+        for at in table.json_at:
+            if values[at] is not None:
+                values[at] = _json(values[at])
+        yield values
+
+
+def _json(items: Sequence[Any]) -> str:
+    """A list of names as it is; candidates as objects, without what is unknown."""
+    if items and not isinstance(items[0], str):
+        items = [
+            {key: value for key, value in zip(item._fields, item, strict=True) if value is not None} for item in items
+        ]
+    return _encode(items).decode()
+
+
+def _detail_of(error: BaseException) -> str:
+    """What was at fault, never its value."""
+    parts = (type(error).__name__, getattr(error, "constraint_name", None), getattr(error, "column_name", None))
+    return " ".join(part for part in parts if part)
+
+
+def _instant(start_ns: int) -> datetime:
+    return _EPOCH + timedelta(milliseconds=max(start_ns, 0) // 1_000_000)
