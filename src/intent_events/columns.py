@@ -5,7 +5,7 @@ Fields of :class:`intent_events.trace.IntentTrace` have the names of these colum
 attribute a field is recorded as.
 """
 
-from enum import Enum, auto
+from enum import Enum, IntEnum, auto
 from typing import Final, NamedTuple
 
 from intent_events import semconv
@@ -26,7 +26,7 @@ class Candidate(NamedTuple):
     source: str | None = None
 
 
-class Kind(Enum):
+class Kind(IntEnum):
     """How a value is read."""
 
     TEXT = auto()

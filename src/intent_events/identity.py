@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Keys that every door, retry and replay derives alike: pure functions of the span."""
 
+from functools import lru_cache
 from hashlib import blake2b
-from typing import Final
+from typing import Final, cast
 from uuid import UUID, uuid5
 
 NAMESPACE: Final = UUID("5f0ce84c-8d4c-5c4b-9d5a-6f0d3a1c2b77")
@@ -11,6 +12,7 @@ NAMESPACE: Final = UUID("5f0ce84c-8d4c-5c4b-9d5a-6f0d3a1c2b77")
 MAX_MS: Final = (1 << 48) - 1
 """Largest millisecond that a UUIDv7 can hold (year 10889)."""
 
+_LONGEST_UUID: Final = len("urn:uuid:{00000000-0000-0000-0000-000000000000}")
 _RANDOM_MASK: Final = (0xFFF << 64) | ((1 << 62) - 1)
 _VERSION_AND_VARIANT: Final = (7 << 76) | (0b10 << 62)
 
@@ -41,14 +43,22 @@ def is_uuid7(value: UUID) -> bool:
 
 def parse_uuid(value: object) -> UUID | None:
     """The UUID that a value is or spells, or None."""
-    if isinstance(value, UUID):
-        return value
-    if isinstance(value, str):
-        try:
-            return UUID(value)
-        except ValueError:  # no UUID in any of its spellings
-            return None
-    return None
+    kind = type(value)
+    if issubclass(kind, str):
+        spelled = str.__str__(cast("str", value))
+        return _spelled(spelled) if len(spelled) <= _LONGEST_UUID else None
+    if not issubclass(kind, UUID):
+        return None
+    given = cast("UUID", value)
+    return given if kind is UUID else UUID(int=given.int)
+
+
+@lru_cache(maxsize=4096)  # emitters and sessions recur from record to record
+def _spelled(value: str) -> UUID | None:
+    try:
+        return UUID(value)
+    except ValueError:  # no UUID in any of its spellings
+        return None
 
 
 def derived_uuid(kind: str, value: str) -> UUID:

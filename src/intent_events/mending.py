@@ -5,10 +5,11 @@ Used when an attribute is set and again when it is read, because a foreign emitt
 An object of an unknown type is refused rather than turned into text: its text could be the utterance.
 """
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from enum import Enum
+from itertools import islice
 from math import isfinite
-from typing import Any, Final
+from typing import Any, Final, cast
 from uuid import UUID
 
 from intent_events.columns import Attribute, Kind
@@ -24,6 +25,9 @@ INT32_MAX: Final = (1 << 31) - 1
 INT64_MAX: Final = (1 << 63) - 1
 """Largest number of a ``bigint`` column."""
 
+_TEXT_ONLY: Final[frozenset[type]] = frozenset({str})
+_BOOLEANS: Final = {"true": True, "1": True, "false": False, "0": False}
+
 
 def text(value: object, quality: set[str], limit: int = MAX_STRING) -> str | None:
     """The value as text that Postgres and protobuf accept.
@@ -36,19 +40,43 @@ def text(value: object, quality: set[str], limit: int = MAX_STRING) -> str | Non
     Returns:
         The text without NUL and lone surrogates, or None when there is none.
     """
-    if isinstance(value, Enum):
-        value = value.value
+    if type(value) is str:
+        return value if is_clean(value, limit) else _clean(value, quality, limit)
     if value is None:
         return None
+    try:
+        given = _spelled(value, quality)
+    except Exception:  # noqa: BLE001 - an object of foreign code may raise anything when it is looked at
+        given = None
+    if given is None:
+        quality.add(Quality.VALUE_REFUSED)
+        return None
+    return _clean(given, quality, limit)
+
+
+def _spelled(value: object, quality: set[str]) -> str | None:
+    """Text of what may be shown as text, spelled by Python's own types: those derived from them may do anything."""
+    if isinstance(value, Enum):
+        value = value.value
     if isinstance(value, str):
-        return _clean(str.__str__(value), quality, limit)
+        return str.__str__(value)
     if isinstance(value, UUID):
-        return str(value)
-    if isinstance(value, (bool, int, float)):
-        quality.add(Quality.VALUE_MENDED)
-        return str(value)
-    quality.add(Quality.VALUE_REFUSED)
-    return None
+        return UUID.__str__(value)
+    if isinstance(value, bool):
+        number = str(value)
+    elif isinstance(value, int):
+        number = int.__repr__(value)
+    elif isinstance(value, float):
+        number = float.__repr__(value)
+    else:
+        return None
+    quality.add(Quality.VALUE_MENDED)
+    return number
+
+
+def is_clean(given: str, limit: int = MAX_STRING) -> bool:
+    """Whether a text needs no mending, as far as a quick look tells: ASCII without NUL, of at most ``limit``."""
+    return len(given) <= limit and given.isascii() and "\x00" not in given
 
 
 def _clean(given: str, quality: set[str], limit: int) -> str:
@@ -73,22 +101,33 @@ def texts(value: object, quality: set[str], limit: int = MAX_ITEMS) -> list[str]
     """
     if value is None:
         return None
-    if isinstance(value, (str, bytes)):
-        one = text(value, quality)
-        return None if one is None else [one]
-    if not isinstance(value, Collection):
+    if type(value) in {list, tuple}:
+        items = cast("Sequence[object]", value)
+        if len(items) <= limit and are_clean(items):
+            return list(cast("Sequence[str]", items))
+    try:
+        if isinstance(value, (str, bytes, bytearray)):
+            one = text(value, quality)
+            return None if one is None else [one]
+        if not isinstance(value, Collection):
+            quality.add(Quality.VALUE_REFUSED)
+            return None
+        items = list(islice(cast("Collection[object]", value), limit + 1))
+    except Exception:  # noqa: BLE001 - a collection of foreign code may raise anything, as when another thread changes it
         quality.add(Quality.VALUE_REFUSED)
         return None
-    items: list[str] = []
-    for item in value:  # pyright: ignore[reportUnknownVariableType] - a foreign list holds anything
-        if len(items) == limit:
-            quality.add(Quality.VALUE_CUT)
-            break
-        if type(item) is str and len(item) <= MAX_STRING and item.isascii() and "\x00" not in item:  # pyright: ignore[reportUnknownArgumentType] - str by the test before
-            items.append(item)
-        else:
-            items.append(text(item, quality) or "?")  # pyright: ignore[reportUnknownArgumentType] - any object may come
-    return items
+    if len(items) > limit:
+        quality.add(Quality.VALUE_CUT)
+    return [text(item, quality) or "?" for item in items[:limit]]
+
+
+def are_clean(items: Sequence[object]) -> bool:
+    """Whether these are texts that need no mending: one look at all of them together."""
+    if not _TEXT_ONLY.issuperset(map(type, items)):  # a type derived from str could not be written as JSON
+        return False
+    joined = "".join(cast("Sequence[str]", items))
+    short = len(joined) <= MAX_STRING or max(map(len, cast("Sequence[str]", items))) <= MAX_STRING
+    return short and joined.isascii() and "\x00" not in joined
 
 
 def integer(value: object, quality: set[str], most: int = INT64_MAX) -> int | None:
@@ -106,7 +145,7 @@ def integer(value: object, quality: set[str], most: int = INT64_MAX) -> int | No
     quality.add(Quality.VALUE_MENDED)
     try:
         number = int(value)  # pyright: ignore[reportArgumentType] - whether it can is what is tried
-    except (TypeError, ValueError, OverflowError):  # no number, NaN, or infinity
+    except Exception:  # noqa: BLE001 - no number, NaN, infinity, or whatever the object of foreign code raises
         quality.add(Quality.VALUE_REFUSED)
         return None
     return min(max(number, -most), most)
@@ -116,26 +155,36 @@ def score(value: object) -> float | None:
     """The value as a finite float, or None when it is none."""
     if type(value) is float:
         return value if isfinite(value) else None
-    if value is None or isinstance(value, (str, bytes)):
-        return None
     try:
+        if value is None or isinstance(value, (str, bytes, bytearray)):
+            return None
         number = float(value)  # pyright: ignore[reportArgumentType] - whether it can is what is tried
-    except (TypeError, ValueError, OverflowError):  # no number, or one beyond a double
+    except Exception:  # noqa: BLE001 - no number, one beyond a double, or whatever the object of foreign code raises
         return None
     return number if isfinite(number) else None
 
 
+def scores(values: Sequence[object]) -> Sequence[float | None]:
+    """Each value as a finite float, or None where it is none; see :func:`score`."""
+    if set(map(type, values)) == {float} and isfinite(sum(cast("Sequence[float]", values))):
+        return cast("Sequence[float]", values)  # one look at all of them together
+    return [score(value) for value in values]
+
+
+def each_text(values: Sequence[object], quality: set[str]) -> Sequence[str | None]:
+    """Each value as text, or None where it is none; see :func:`text`."""
+    return cast("Sequence[str]", values) if are_clean(values) else [text(value, quality) for value in values]
+
+
 def boolean(value: object, quality: set[str]) -> bool | None:
-    """The value as a bool: ``"true"`` and ``"false"`` of emitters without booleans count; None when it is none."""
-    if value is None or isinstance(value, bool):
+    """The value as a bool: ``"true"``, ``"false"``, 1 and 0 of emitters without booleans count; None when it is none."""
+    if value is None or value is True or value is False:
         return value
     quality.add(Quality.VALUE_MENDED)
-    if isinstance(value, str) and value.lower() in {"true", "false"}:
-        return value.lower() == "true"
-    if isinstance(value, int) and value in {0, 1}:
-        return value == 1
-    quality.add(Quality.VALUE_REFUSED)
-    return None
+    known = _BOOLEANS.get((text(value, set()) or "").lower())
+    if known is None:
+        quality.add(Quality.VALUE_REFUSED)
+    return known
 
 
 def value(attribute: Attribute, raw: object, quality: set[str]) -> Any:
@@ -146,6 +195,11 @@ def value(attribute: Attribute, raw: object, quality: set[str]) -> Any:
         raw: the value as it was recorded or received.
         quality: receives the flags of what had to be mended, and of what is missing.
     """
+    if type(raw) is str:  # nearly every value is one that needs no mending
+        if attribute.kind is Kind.TEXT and is_clean(raw, attribute.limit):
+            return raw
+        if raw in attribute.known:
+            return raw
     clean = None if raw is None else _READERS[attribute.kind](attribute, raw, quality)
     if clean is None and attribute.missing is not None:
         quality.add(attribute.missing)
@@ -158,8 +212,8 @@ def _text(attribute: Attribute, raw: object, quality: set[str]) -> str | None:
 
 def _label(attribute: Attribute, raw: object, quality: set[str]) -> str | None:
     label = text(raw, quality)
-    if label is not None and label not in attribute.known and attribute.odd is not None:
-        quality.add(attribute.odd)
+    if label is not None and label not in attribute.known:
+        quality.add(attribute.odd or Quality.VALUE_MENDED)
     return label
 
 
@@ -168,11 +222,11 @@ def _uuid(attribute: Attribute, raw: object, quality: set[str]) -> UUID | None:
     if parsed is not None:
         return parsed
     foreign = text(raw, quality)
-    if attribute.odd is not None:
-        quality.add(attribute.odd)
-    if not foreign or attribute.kind is Kind.STRICT_UUID:
+    if not foreign and attribute.kind is Kind.UUID:
+        quality.add(Quality.VALUE_REFUSED)
         return None
-    return derived_uuid(attribute.key, foreign)
+    quality.add(attribute.odd or Quality.VALUE_MENDED)
+    return derived_uuid(attribute.key, foreign) if foreign and attribute.kind is Kind.UUID else None
 
 
 _READERS: Final[dict[Kind, Callable[[Attribute, object, set[str]], Any]]] = {
@@ -188,9 +242,9 @@ _READERS: Final[dict[Kind, Callable[[Attribute, object, set[str]], Any]]] = {
 
 def field_of(thing: object, name: str) -> object:
     """Attribute or key of a foreign thing; None when it has none or will not tell."""
-    if isinstance(thing, Mapping):
-        return thing.get(name)  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType] - a foreign mapping holds anything
     try:
+        if isinstance(thing, Mapping):
+            return cast("Mapping[object, object]", thing).get(name)
         return getattr(thing, name, None)
     except Exception:  # noqa: BLE001 - a property of foreign code may raise anything, and reading it must not hurt the host
         return None

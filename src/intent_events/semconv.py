@@ -11,9 +11,6 @@ from typing import Final
 SCHEMA_VERSION: Final = 1
 """Version of this contract, sent as ``intent.schema_version``."""
 
-SCHEMA_URL: Final = "https://github.com/intent-events/intent-events/blob/main/docs/spec.md#v1"
-"""Schema URL of our tracer: the attributes are ours, not OpenTelemetry's."""
-
 SPAN_NAME: Final = "handle_utterance"
 """Name of the span of an utterance; low cardinality, kind INTERNAL."""
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from random import uniform
 from time import monotonic
-from typing import Final
+from typing import Final, NamedTuple
 
 from opentelemetry.metrics import MeterProvider, get_meter
 from opentelemetry.sdk.trace import ReadableSpan
@@ -19,31 +19,36 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from intent_events.delivery import settle
 from intent_events.errors import PermanentError, RetryableError, SettingsError
+from intent_events.identity import parse_uuid
 from intent_events.instrument.troubles import trouble
 from intent_events.rows import Rejection, Row, row_of
 from intent_events.select import select
-from intent_events.semconv import Record
+from intent_events.semconv import EVENT_ID, Record
 from intent_events.settings import DeliverySettings
+from intent_events.spans import SpanView
 from intent_events.store.connect import check
 from intent_events.store.write import BATCH_ROWS, Writer
+from intent_events.version import __version__
 from intent_events_exporter.convert import view_of
 from intent_events_exporter.loop import LoopThread
 from intent_events_exporter.metrics import Dropped, ExporterMetrics
 
 _FIRST_PAUSE_S: Final = 0.05
 _LONGEST_PAUSE_S: Final = 1.0
+_MAPPED_AT_ONCE: Final = 50
 
 
 @dataclass(slots=True)
 class _Job:
-    """Records of one export that are not stored yet."""
+    """Records of one export that are not stored yet, and why they would be dropped."""
 
-    rows: list[Row]
-    rejections: list[Rejection]
+    records: list[tuple[SpanView, Record]] = field(default_factory=list[tuple[SpanView, Record]])
     dropped: Dropped = field(default=Dropped.UNAVAILABLE)
 
-    def __len__(self) -> int:
-        return len(self.rows) + len(self.rejections)
+
+class _Batch(NamedTuple):
+    rows: list[Row]
+    rejections: list[Rejection]
 
 
 class IntentEventsSpanExporter(SpanExporter):
@@ -68,7 +73,7 @@ class IntentEventsSpanExporter(SpanExporter):
             timeout_s: seconds that one export may block, retries included; default ``INTENT_EVENTS_EXPORT_TIMEOUT``.
             meter_provider: makes the metrics; default the global one.
         """
-        self._metrics = ExporterMetrics(get_meter("intent_events_exporter", meter_provider=meter_provider))
+        self._metrics = ExporterMetrics(get_meter("intent_events_exporter", __version__, meter_provider))
         self._dsn, self._timeout_s = _settings(dsn, timeout_s)
         self._thread = LoopThread("intent-events-exporter")
         self._writer: Writer | None = None
@@ -85,20 +90,21 @@ class IntentEventsSpanExporter(SpanExporter):
             SUCCESS when every record among them is committed, now or by an earlier export; FAILURE otherwise.
         """
         began = monotonic()
-        job = _Job([], [])
+        job = _Job()
         try:
-            _map(spans, job)
-            if job:
+            job.records = _records_among(spans)
+            if job.records:
                 self._deliver(job)
         except Exception as error:  # noqa: BLE001 - whatever fails here must not reach the SDK, which would pass it on
             job.dropped = Dropped.INTERNAL
             trouble("intent-events: an export failed; its records are dropped", error)
         finally:
             self._metrics.took(monotonic() - began)
-        if not job:
+        if not job.records:
             return SpanExportResult.SUCCESS
-        self._metrics.dropped(len(job), job.dropped)
-        settle((row.event_id for row in job.rows), committed=False)
+        self._metrics.dropped(len(job.records), job.dropped)
+        event_ids = (parse_uuid(view.attributes.get(EVENT_ID)) for view, _ in job.records)
+        settle((event_id for event_id in event_ids if event_id is not None), committed=False)
         return SpanExportResult.FAILURE
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:  # noqa: ARG002 - the signature is the SDK's
@@ -141,13 +147,26 @@ class IntentEventsSpanExporter(SpanExporter):
         return self._writer
 
     async def _write_all(self, writer: Writer, job: _Job) -> None:
-        """Write until nothing is left, or until the time is up; a batch leaves the job once it is committed."""
+        """Write batch by batch until nothing is left or the time is up; a batch leaves the job once it is committed.
+
+        The next batch is mapped while Postgres works on this one: it is the server that takes the time.
+        """
+        batch = await _map(job.records[:BATCH_ROWS])
+        while job.records:
+            async with asyncio.TaskGroup() as together:
+                writing = together.create_task(self._store(writer, batch))
+                batch = await _map(job.records[BATCH_ROWS : 2 * BATCH_ROWS])
+            if not writing.result():
+                return
+            del job.records[:BATCH_ROWS]
+
+    async def _store(self, writer: Writer, batch: _Batch) -> bool:
+        """Store one batch, however often it takes; False when Postgres will never take it."""
         pause_s = _FIRST_PAUSE_S
         try:
-            while job:
-                batch = job.rows[:BATCH_ROWS]
+            while True:
                 try:
-                    written = await writer.write(batch, job.rejections)
+                    written = await writer.write(batch.rows, batch.rejections)
                 except RetryableError as error:  # Postgres is away, not migrated, or refuses this role
                     trouble(f"intent-events: {error}")
                     await asyncio.sleep(uniform(pause_s / 2, pause_s))  # noqa: S311 - jitter, no secret
@@ -155,25 +174,32 @@ class IntentEventsSpanExporter(SpanExporter):
                     continue
                 except PermanentError as error:  # not even a dead letter is taken
                     trouble(f"intent-events: {error}")
-                    return
-                job.rows, job.rejections = job.rows[BATCH_ROWS:], []
+                    return False
                 self._metrics.written(written)
-                settle((row.event_id for row in batch), committed=True)
+                settle((row.event_id for row in batch.rows), committed=True)
+                return True
         except asyncio.CancelledError:  # the time is up in the middle of a statement: its connection is of no use
-            await writer.close()
+            writer.abort()
             raise
 
 
-def _map(spans: Sequence[ReadableSpan], job: _Job) -> None:
-    for span in spans:
-        view = view_of(span)
-        record = select(view)
-        if isinstance(record, Record):
+def _records_among(spans: Sequence[ReadableSpan]) -> list[tuple[SpanView, Record]]:
+    views = [(view, select(view)) for view in map(view_of, spans)]
+    return [(view, record) for view, record in views if isinstance(record, Record)]
+
+
+async def _map(records: Sequence[tuple[SpanView, Record]]) -> _Batch:
+    """Map records to rows, a few at a time, so that whoever talks to Postgres on this loop is not held up."""
+    batch = _Batch([], [])
+    for start in range(0, len(records), _MAPPED_AT_ONCE):
+        for view, record in records[start : start + _MAPPED_AT_ONCE]:
             row = row_of(view, record)
             if isinstance(row, Rejection):
-                job.rejections.append(row)
+                batch.rejections.append(row)
             else:
-                job.rows.append(row)
+                batch.rows.append(row)
+        await asyncio.sleep(0)
+    return batch
 
 
 def _settings(dsn: str | None, timeout_s: float | None) -> tuple[str | None, float]:

@@ -2,12 +2,13 @@
 """IntentTrace -> span attributes. Pure; the only code that writes ``intent.*``, together with its follow-ups."""
 
 from collections.abc import Collection, Mapping, Sequence
+from re import compile as pattern
 from typing import Any, Final, cast
 from uuid import UUID
 
 from intent_events import columns, semconv
-from intent_events.columns import Attribute, Candidate
-from intent_events.mending import field_of, integer, score, text, value
+from intent_events.columns import Attribute, Candidate, Kind
+from intent_events.mending import are_clean, each_text, field_of, integer, scores, text, value
 from intent_events.privacy import TextRecord
 from intent_events.semconv import MAX_CANDIDATES, MAX_SPAN_BYTES, SCORES, SOURCES, TOTAL, VERBS, Quality
 from intent_events.trace import TRACE_FIELDS, IntentTrace
@@ -15,6 +16,7 @@ from intent_events.trace import TRACE_FIELDS, IntentTrace
 _FIELDS: Final[tuple[tuple[str, Attribute], ...]] = tuple(
     (name, columns.UTTERANCE[name]) for name in TRACE_FIELDS if name in columns.UTTERANCE
 )
+_is_canonical: Final = pattern("[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}").fullmatch
 _HEAVIEST_FIRST: Final = (
     semconv.CANDIDATES_PRE + SOURCES,
     semconv.CANDIDATES_POST + SOURCES,
@@ -23,7 +25,10 @@ _HEAVIEST_FIRST: Final = (
     semconv.MISSING_ARGS,
     semconv.SEMREG_DENIED_VERBS,
 )
+_TEXT_LISTS: Final = (*_HEAVIEST_FIRST, semconv.CANDIDATES_PRE + VERBS, semconv.CANDIDATES_POST + VERBS)
 _BYTES_A_CHARACTER: Final = 4
+_SINGLE_TEXTS: Final = len(columns.UTTERANCE) * semconv.MAX_STRING
+"""Characters that all single texts of a record have at the most."""
 
 
 def attributes_of(trace: IntentTrace, kept: TextRecord | None) -> dict[str, Any]:
@@ -42,7 +47,10 @@ def attributes_of(trace: IntentTrace, kept: TextRecord | None) -> dict[str, Any]
         raw = getattr(trace, name)
         if raw is None:
             continue
-        clean = value(attribute, raw, quality)
+        if type(raw) is str and _needs_no_mending(attribute, raw):
+            attributes[attribute.key] = raw
+            continue
+        clean = raw if type(raw) is UUID else value(attribute, raw, quality)
         if clean is not None:
             attributes[attribute.key] = str(clean) if type(clean) is UUID else clean
     if kept is not None:
@@ -57,6 +65,15 @@ def attributes_of(trace: IntentTrace, kept: TextRecord | None) -> dict[str, Any]
     if quality:
         attributes[semconv.QUALITY] = sorted(quality)
     return attributes
+
+
+def _needs_no_mending(attribute: Attribute, raw: str) -> bool:
+    kind = attribute.kind
+    if kind is Kind.TEXT:
+        return len(raw) <= attribute.limit and raw.isascii() and "\x00" not in raw
+    if kind is Kind.LABEL:
+        return raw in attribute.known
+    return (kind is Kind.UUID or kind is Kind.STRICT_UUID) and _is_canonical(raw) is not None
 
 
 def text_attributes(kept: TextRecord) -> dict[str, str]:
@@ -78,23 +95,24 @@ def _add_candidates(
     if not isinstance(candidates, Collection) or isinstance(candidates, (str, bytes, Mapping)):
         quality.add(Quality.VALUE_REFUSED)
         return
-    verbs: list[str] = []
-    scores: list[float | None] = []
-    sources: list[str | None] = []
-    for item in candidates:  # pyright: ignore[reportUnknownVariableType] - a foreign list holds anything
-        if len(verbs) == MAX_CANDIDATES:
-            break
-        verb, points, source = _parts(item)  # pyright: ignore[reportUnknownArgumentType] - any object may come
-        verbs.append(text(verb, quality) or "?")
-        scores.append(score(points))
-        sources.append(text(source, quality))
+    items = list(cast("Collection[object]", candidates))[:MAX_CANDIDATES]
+    verbs, points, sources = _columns_of(items, quality)
     attributes[prefix + VERBS] = verbs
-    length = len(candidates)  # pyright: ignore[reportUnknownArgumentType] - a foreign list holds anything
-    attributes[prefix + TOTAL] = max(integer(total, quality) or 0, length)
-    if verbs and None not in scores:
-        attributes[prefix + SCORES] = scores
-    if verbs and None not in sources:
+    attributes[prefix + TOTAL] = max(integer(total, quality) or 0, len(cast("Collection[object]", candidates)))
+    if items and None not in points:
+        attributes[prefix + SCORES] = points
+    if items and None not in sources:
         attributes[prefix + SOURCES] = sources
+
+
+def _columns_of(
+    items: Sequence[object], quality: set[str]
+) -> tuple[list[str], Sequence[float | None], Sequence[str | None]]:
+    parts = items if set(map(type, items)) == {Candidate} else [_parts(item) for item in items]
+    columns_ = zip(*cast("Sequence[tuple[object, object, object]]", parts), strict=True)
+    verbs, points, sources = map(list, columns_) if parts else ([], [], [])
+    names = cast("list[str]", verbs) if are_clean(verbs) else [text(verb, quality) or "?" for verb in verbs]
+    return names, scores(points), each_text(sources, quality)
 
 
 def _parts(item: object) -> tuple[object, object, object]:
@@ -109,9 +127,8 @@ def _parts(item: object) -> tuple[object, object, object]:
 
 
 def _keep_within_bounds(attributes: dict[str, Any], quality: set[str]) -> None:
-    """Leave out the heaviest lists when the record could be over 64 KiB; short lists cannot be, and are not weighed."""
-    lists = [cast("list[object]", item) for item in attributes.values() if type(item) is list]
-    if sum(map(len, lists)) < _SURELY_WITHIN:
+    """Leave out the heaviest lists when the record could be over 64 KiB."""
+    if _characters(attributes) * _BYTES_A_CHARACTER <= MAX_SPAN_BYTES:
         return
     for key in _HEAVIEST_FIRST:
         if _weight(attributes) <= MAX_SPAN_BYTES:
@@ -120,13 +137,12 @@ def _keep_within_bounds(attributes: dict[str, Any], quality: set[str]) -> None:
             quality.add(Quality.VALUE_CUT)
 
 
-_SURELY_WITHIN: Final = MAX_SPAN_BYTES // (_BYTES_A_CHARACTER * semconv.MAX_STRING) - len(columns.UTTERANCE) // 2
-"""List items that fit the bound whatever their characters are, beside the single texts."""
+def _characters(attributes: dict[str, Any]) -> int:
+    lists = ("".join(attributes[key]) for key in _TEXT_LISTS if key in attributes)
+    return _SINGLE_TEXTS + sum(map(len, lists))
 
 
 def _weight(attributes: dict[str, Any]) -> int:
-    weight = 0
-    for item in attributes.values():
-        texts = cast("list[object]", item) if type(item) is list else [cast("object", item)]
-        weight += sum(len(part.encode()) for part in texts if isinstance(part, str))
-    return weight
+    texts = [item for item in attributes.values() if type(item) is str]
+    lists = ("".join(attributes[key]) for key in _TEXT_LISTS if key in attributes)
+    return sum(len(text.encode()) for text in (*texts, *lists))

@@ -12,9 +12,9 @@ from intent_events.errors import SettingsError
 from intent_events.instrument.recorder import SCOPE_NAME, Recorder
 from intent_events.instrument.troubles import trouble
 from intent_events.privacy import Fingerprinter, HashKey, Masker, Privacy, load_vocabulary, shipped_vocabulary
-from intent_events.semconv import SCHEMA_URL
 from intent_events.settings import RecordSettings, read_secret
 from intent_events.trace import IntentTrace, active_recording
+from intent_events.version import __version__
 
 _lock: Final = Lock()
 _current: Recorder | None = None
@@ -77,8 +77,8 @@ def make_recorder(
     return Recorder(
         privacy,
         synthetic=settings.synthetic,
-        tracer=get_tracer(SCOPE_NAME, tracer_provider=tracer_provider, schema_url=SCHEMA_URL),
-        meter=get_meter(SCOPE_NAME, meter_provider=meter_provider),
+        tracer=get_tracer(SCOPE_NAME, __version__, tracer_provider),
+        meter=get_meter(SCOPE_NAME, __version__, meter_provider),
     )
 
 

@@ -35,6 +35,7 @@ class IntentEventsInstrumentor(BaseInstrumentor):
     * ``vocabulary``: words that previews may show besides the shipped ones.
     * ``settings``: a :class:`RecordSettings`; default the environment.
     * ``tracer_provider``, ``meter_provider``: default the global ones.
+    * ``delivery``: False leaves delivery to an exporter that the host sets up by itself.
     """
 
     _active: bool = False
@@ -63,7 +64,9 @@ class IntentEventsInstrumentor(BaseInstrumentor):
             self._wrap(target, HandlerWrapper(self._recorder, mapping))
         for name, target in (kwargs.get("stages") or mapping.stages).items():
             self._wrap(target, StageWrapper(name, self._recorder))
-        self._detach = _attach_delivery(kwargs.get("tracer_provider"), kwargs.get("meter_provider"))
+        self._detach = []
+        if kwargs.get("delivery", True):
+            self._detach = _attach_delivery(kwargs.get("tracer_provider"), kwargs.get("meter_provider"))
 
     def _uninstrument(self, **_kwargs: Any) -> None:
         self._active = False

@@ -24,6 +24,7 @@ from intent_events.mending import field_of
 from intent_events.privacy import Privacy, TextRecord
 from intent_events.semconv import Outcome
 from intent_events.trace import TRACE_FIELDS, IntentTrace, Recording, active_recording, new_event_id
+from intent_events.version import __version__
 
 SCOPE_NAME: Final = "intent_events"
 """Instrumentation scope of our spans and metrics."""
@@ -152,19 +153,21 @@ class OpenRecording:
         self._recorder.turns.ended(str(trace.session_id), self.event_id, trace.outcome)
         if not span.is_recording():
             return
-        last = {semconv.EVENT_ID: str(self.event_id), semconv.ROOT: True}
+        attributes: dict[str, Any] = {}
         try:
             attributes = attributes_of(trace, self._kept)
+        finally:
+            # At the end of the last call, because the SDK evicts the oldest attribute beyond its limit.
+            outcome = attributes.pop(semconv.OUTCOME, None)
             attributes[semconv.EMITTER_ID] = EMITTER.emitter_id
             attributes[semconv.EMITTER_SEQ] = EMITTER.next_number()
-            outcome = attributes.pop(semconv.OUTCOME, None)
+            attributes[semconv.EVENT_ID] = str(self.event_id)
+            attributes[semconv.ROOT] = True
             if outcome is not None:
-                last[semconv.OUTCOME] = outcome
+                attributes[semconv.OUTCOME] = outcome
             span.set_attributes(attributes)
-            if outcome == Outcome.ERROR:
-                span.set_status(StatusCode.ERROR)
-        finally:
-            span.set_attributes(last)  # last, because the SDK evicts the oldest attribute beyond its limit
+        if outcome == Outcome.ERROR:
+            span.set_status(StatusCode.ERROR)
 
 
 class _NotRecording(OpenRecording):
@@ -216,8 +219,8 @@ class Recorder:
         self.privacy = privacy
         self.turns = Turns()
         self.synthetic = synthetic
-        self._tracer = tracer or get_tracer(SCOPE_NAME, schema_url=semconv.SCHEMA_URL)
-        self._unrecorded = (meter or get_meter(SCOPE_NAME)).create_counter(
+        self._tracer = tracer or get_tracer(SCOPE_NAME, __version__)
+        self._unrecorded = (meter or get_meter(SCOPE_NAME, __version__)).create_counter(
             "intent_events.records.unrecorded",
             unit="{record}",
             description="Utterances of which no span was recording, so that no row can be written.",
@@ -237,21 +240,10 @@ class Recorder:
         """
         outer = active_recording.get()
         if isinstance(outer, OpenRecording) and not outer.ended:
-            span = self._tracer.start_span(
-                semconv.SPAN_NAME,
-                attributes={semconv.ROOT: False},
-                record_exception=False,
-                set_status_on_exception=False,
-            )
+            span = self._tracer.start_span(semconv.SPAN_NAME, attributes={semconv.ROOT: False})
             return OpenRecording(self, span, outer.event_id, outer.trace, None, nested=True)
         start_ns = time_ns()
-        span = self._tracer.start_span(
-            semconv.SPAN_NAME,
-            attributes={semconv.ROOT: True},
-            start_time=start_ns,
-            record_exception=False,
-            set_status_on_exception=False,
-        )
+        span = self._tracer.start_span(semconv.SPAN_NAME, start_time=start_ns)
         if span.is_recording():
             ids = span.get_span_context()
             event_id = event_id_of(ids.trace_id, ids.span_id, start_ns)

@@ -21,6 +21,7 @@ from intent_events.mending import field_of
 from intent_events.trace import IntentTrace
 
 Handler = Callable[..., Any]
+Begin = Callable[[], OpenRecording]
 AsyncSteps = AsyncGenerator[Any, Any]
 Steps = Generator[Any, Any, Any]
 
@@ -28,7 +29,7 @@ Steps = Generator[Any, Any, Any]
 class HandlerWrapper:
     """Wraps one handler; called with the convention of wrapt."""
 
-    __slots__ = ("_mapping", "_reader", "_recorder")
+    __slots__ = ("_drive", "_mapping", "_reader", "_recorder")
 
     def __init__(self, recorder: Callable[[], Recorder | None], mapping: HandlerMapping) -> None:
         """Record with whatever recorder is there at the time of a call.
@@ -40,6 +41,7 @@ class HandlerWrapper:
         self._recorder = recorder
         self._mapping = mapping
         self._reader: ArgumentReader | None = None
+        self._drive: Callable[[Begin, Handler], Any] | None = None
 
     def __call__(self, handler: Handler, _instance: object, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         """Call the handler and record the utterance that it handles."""
@@ -53,12 +55,19 @@ class HandlerWrapper:
         def call() -> Any:
             return handler(*args, **kwargs)
 
+        if self._drive is None:
+            self._drive = self._driver_of(handler)
+        return self._drive(begin, call)
+
+    def _driver_of(self, handler: Handler) -> Callable[[Begin, Handler], Any]:
+        """How a handler of this kind is run; the kind is a wrapper's for good."""
         if iscoroutinefunction(handler):
-            return self._await(begin, call)
+            return self._await
         if isasyncgenfunction(handler):
-            return self._stream_async(begin, call)
-        if isgeneratorfunction(handler):
-            return self._stream(begin, call)
+            return self._stream_async
+        return self._stream if isgeneratorfunction(handler) else self._call
+
+    def _call(self, begin: Begin, call: Handler) -> Any:
         recording = begin()
         attached = recording.attach()
         try:
@@ -97,7 +106,7 @@ class HandlerWrapper:
         self._end(recording, result)
         return result
 
-    async def _await(self, begin: Callable[[], OpenRecording], call: Callable[[], Awaitable[Any]]) -> Any:
+    async def _await(self, begin: Begin, call: Callable[[], Awaitable[Any]]) -> Any:
         recording = begin()
         attached = recording.attach()
         try:
@@ -109,7 +118,7 @@ class HandlerWrapper:
         recording.detach(attached)
         return self._hand_over(recording, result)
 
-    def _stream(self, begin: Callable[[], OpenRecording], call: Callable[[], Steps]) -> Steps:
+    def _stream(self, begin: Begin, call: Callable[[], Steps]) -> Steps:
         recording, steps = begin(), call()
         step: Callable[[Any], Any] = steps.send
         value: Any = None
@@ -137,7 +146,7 @@ class HandlerWrapper:
                 recording.end(error)
             raise
 
-    async def _stream_async(self, begin: Callable[[], OpenRecording], call: Callable[[], AsyncSteps]) -> AsyncSteps:
+    async def _stream_async(self, begin: Begin, call: Callable[[], AsyncSteps]) -> AsyncSteps:
         recording, steps = begin(), call()
         step: Callable[[Any], Awaitable[Any]] = steps.asend
         value: Any = None

@@ -2,9 +2,14 @@
 """Fingerprints of text: equal texts meet, and nobody without the key can guess them back."""
 
 import hmac
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from hashlib import sha256
+from typing import Final
 from unicodedata import normalize as unicode_form
+
+
+_PIECE: Final = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +28,7 @@ class HashKey:
 class Fingerprinter:
     """Makes fingerprints, keyed (HMAC-SHA256) or plain (SHA-256)."""
 
-    __slots__ = ("_secret", "key_id")
+    __slots__ = ("_begun", "key_id")
 
     def __init__(self, key: HashKey | None) -> None:
         """Make fingerprints with this key.
@@ -31,19 +36,35 @@ class Fingerprinter:
         Args:
             key: None makes plain SHA-256, which a dictionary of likely utterances can reverse.
         """
-        self._secret = None if key is None else key.secret
+        # Begun once and copied for each text: setting up the key costs as much as a short text.
+        self._begun = None if key is None else hmac.new(key.secret, digestmod="sha256")
         self.key_id = None if key is None else key.key_id
 
     def fingerprint(self, text: str) -> str:
         """64 hex digits that stand for the text as it is given."""
         data = text.encode("utf-8", "surrogatepass")
-        if self._secret is None:
+        if self._begun is None:
             return sha256(data).hexdigest()
-        return hmac.digest(self._secret, data, "sha256").hex()
+        keyed = self._begun.copy()
+        keyed.update(data)
+        return keyed.hexdigest()
 
 
 def normalize(text: str) -> str:
     """The form in which texts are compared: compatibility form, case folded, white space collapsed and trimmed."""
-    if not text.isascii():
-        text = unicode_form("NFKC", unicode_form("NFKC", text).casefold())
+    if text.isascii():
+        return " ".join(text.lower().split())
+    if len(text) > _PIECE:
+        text = " ".join("".join(map(_folded, _pieces(word))) for word in text.split())
+    else:
+        text = _folded(text)
     return " ".join(text.lower().split())
+
+
+def _folded(text: str) -> str:
+    return unicode_form("NFKC", unicode_form("NFKC", text).casefold())
+
+
+def _pieces(word: str) -> Iterable[str]:
+    """Python takes the square of a run of combining marks to put them in order, so no run may be long."""
+    return (word[at : at + _PIECE] for at in range(0, len(word), _PIECE))

@@ -68,7 +68,13 @@ class Masker:
         shown: list[str] = []
         template: list[str] = []
         first = True
+        vocabulary = self._vocabulary
         for token in text[:MASKED_CHARACTERS].split():
+            if token in vocabulary:
+                shown.append(token)
+                template.append(token)
+                first = False
+                continue
             word = self._shown(token, first=first)
             first = token[-1] in ".!?"
             if word is None:
@@ -84,8 +90,6 @@ class Masker:
 
     def _shown(self, token: str, *, first: bool) -> str | None:
         vocabulary = self._vocabulary
-        if token in vocabulary:
-            return token
         core = token.strip(_AROUND)
         lower = core.lower()
         if lower not in vocabulary and not (core and all(part in vocabulary for part in _JOINTS.split(lower))):

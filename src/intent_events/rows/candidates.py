@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, cast
 
 from intent_events.columns import Candidate
-from intent_events.mending import INT32_MAX, field_of, integer, score, text, texts
+from intent_events.mending import INT32_MAX, each_text, field_of, integer, score, scores, text, texts
 from intent_events.semconv import (
     CANDIDATES_POST,
     CANDIDATES_PRE,
@@ -52,9 +52,9 @@ def _read(
     else:
         names = texts(verbs, quality, MAX_CANDIDATES) or []
         length = len(cast("Sequence[object]", verbs)) if isinstance(verbs, (list, tuple)) else len(names)
-        scores = [score(value) for value in _parallel(attributes.get(scores_key), length, quality)]
-        sources = [text(value, quality) for value in _parallel(attributes.get(sources_key), length, quality)]
-        items = list(map(Candidate, names, scores or _nothing(names), sources or _nothing(names)))
+        points = scores(_parallel(attributes.get(scores_key), length, quality))
+        sources = each_text(_parallel(attributes.get(sources_key), length, quality), quality)
+        items = list(map(Candidate, names, points or _nothing(names), sources or _nothing(names)))
     total = integer(attributes.get(total_key), quality, INT32_MAX)
     return items, max(length, total or 0)
 

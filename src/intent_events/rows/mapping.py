@@ -90,7 +90,8 @@ def _values(plan: _Plan, attributes: Mapping[str, Any], quality: set[str]) -> li
     get = attributes.get
     values: list[Any] = []
     for key, attribute, default in plan:
-        clean = value(attribute, get(key), quality)
+        raw = get(key)
+        clean = None if raw is None and attribute.missing is None else value(attribute, raw, quality)
         values.append(default if clean is None else clean)
     return values
 
