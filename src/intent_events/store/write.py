@@ -7,8 +7,11 @@ to named columns, which would need SELECT. Each transaction makes the stage if i
 out another server connection each time.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+import asyncio
+from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
 import asyncpg
@@ -34,6 +37,7 @@ _PERMANENT: Final = (
     OverflowError,
 )
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_by_key: Final = attrgetter("event_id.int")
 _encode: Final = msgspec.json.Encoder().encode
 
 
@@ -107,10 +111,15 @@ class Writer:
         """
         try:
             return await self._write_or_split(rows, rejections)
+        except asyncio.CancelledError:  # in the middle of a statement: the connection is of no use to the next write
+            self.abort()
+            raise
         except UnavailableError as error:  # no connection: said with its remedy already
             problem = RetryableError(str(error))
         except UNASKABLE as error:  # the connection broke, a table or a permission is missing, the server is full
             problem = RetryableError(str(unavailable(error, self._dsn, timeout_s=self._timeout_s)))
+            if isinstance(error, TimeoutError):  # whoever does not answer is not waited for with a goodbye either
+                self.abort()
         await self.close()
         raise problem
 
@@ -119,6 +128,12 @@ class Writer:
         connection, self._connection = self._connection, None
         if connection is not None:
             await disconnect(connection)
+
+    def abort(self) -> None:
+        """Cut the connection at once, for a caller that cannot wait; the next write opens another."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.terminate()
 
     async def _write_or_split(self, rows: Sequence[Row], rejections: Sequence[Rejection]) -> Written:
         """Find a row that Postgres refuses by halving, so that it costs its neighbours nothing."""
@@ -137,11 +152,11 @@ class Writer:
         return await self._bury(refused, detail, rejections)
 
     async def _write_together(self, rows: Sequence[Row], rejections: Sequence[Rejection]) -> Written:
-        connection = await self._connected()
         stored = 0
-        async with connection.transaction():
+        async with self._transaction() as connection:
             for kind, table in self._tables.items():
-                of_kind = [row for row in rows if type(row) is kind]
+                # In order of their keys: two doors that store the same rows must not wait for each other in a circle.
+                of_kind = sorted((row for row in rows if type(row) is kind), key=_by_key)
                 if of_kind:
                     stored += await self._copy(connection, table, of_kind)
             if rejections:
@@ -149,24 +164,44 @@ class Writer:
         return Written(stored, len(rows) - stored, len(rejections))
 
     async def _copy(self, connection: asyncpg.Connection, table: _Table, rows: Sequence[Row]) -> int:
-        await connection.execute(table.make_stage)
+        await connection.execute(table.make_stage, timeout=self._timeout_s)
         await connection.copy_records_to_table(
             table.stage, records=_records(table, rows), columns=table.columns, timeout=self._timeout_s
         )
         status = await connection.execute(table.insert, timeout=self._timeout_s)
         return int(status.rpartition(" ")[2])
 
+    @asynccontextmanager
+    async def _transaction(self) -> AsyncGenerator[asyncpg.Connection]:
+        """All or nothing. The driver's own would wait without bound for a server that does not answer."""
+        connection = await self._connected()
+        await connection.execute("BEGIN", timeout=self._timeout_s)
+        try:
+            yield connection
+        except _PERMANENT:  # the connection is sound; after any other error it is closed, which rolls back too
+            await connection.execute("ROLLBACK", timeout=self._timeout_s)
+            raise
+        await connection.execute("COMMIT", timeout=self._timeout_s)
+
     async def _connected(self) -> asyncpg.Connection:
         if self._connection is None or self._connection.is_closed():
             connection = await connect(self._dsn, timeout_s=self._timeout_s)
+            try:
+                self._tables = {
+                    kind: await _describe(connection, name, kind._fields, self._timeout_s)
+                    for kind, name in _TABLES.items()
+                }
+            except (
+                BaseException
+            ):  # a table is missing, or the time is up: without its statements it could write nothing
+                connection.terminate()
+                raise
             self._connection = connection
-            self._tables = {kind: await _describe(connection, name, kind._fields) for kind, name in _TABLES.items()}
         return self._connection
 
     async def _bury(self, row: Row, detail: str, rejections: Sequence[Rejection]) -> Written:
         letter = (row.event_id, row.ts, self._door, REFUSED, detail, row.trace_id, row.span_id, row.service_name)
-        connection = await self._connected()
-        async with connection.transaction():
+        async with self._transaction() as connection:
             await self._insert_dead(connection, [letter, *map(self._letter, rejections)])
         return Written(dead=1 + len(rejections))
 
@@ -193,9 +228,10 @@ WHERE attribute.attrelid = $1::text::regclass AND attribute.attnum > 0 AND NOT a
 """
 
 
-async def _describe(connection: asyncpg.Connection, name: str, columns: tuple[str, ...]) -> _Table:
+async def _describe(connection: asyncpg.Connection, name: str, columns: tuple[str, ...], timeout_s: float) -> _Table:
     """Statements for a table, with the types that its columns have in this database."""
-    types = {column["name"]: column["type"] for column in await connection.fetch(_DESCRIBE, f"agent.{name}")}
+    found = await connection.fetch(_DESCRIBE, f"agent.{name}", timeout=timeout_s)
+    types = {column["name"]: column["type"] for column in found}
     missing = [column for column in columns if column not in types]
     if missing:
         raise asyncpg.UndefinedColumnError(f"agent.{name} has no column {', '.join(missing)}")
@@ -224,10 +260,19 @@ def _records(table: _Table, rows: Iterable[Row]) -> Iterator[Sequence[Any]]:
 def _json(items: Sequence[Any]) -> str:
     """A list of names as it is; candidates as objects, without what is unknown."""
     if items and not isinstance(items[0], str):
-        items = [
-            {key: value for key, value in zip(item._fields, item, strict=True) if value is not None} for item in items
-        ]
+        items = [_object(verb, points, source) for verb, points, source in items]
     return _encode(items).decode()
+
+
+def _object(verb: str, points: float | None, source: str | None) -> dict[str, str | float]:
+    if points is not None and source is not None:
+        return {"verb": verb, "score": points, "source": source}
+    candidate: dict[str, str | float] = {"verb": verb}
+    if points is not None:
+        candidate["score"] = points
+    if source is not None:
+        candidate["source"] = source
+    return candidate
 
 
 def _detail_of(error: BaseException) -> str:

@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Connections, and what it means when Postgres cannot be asked: one line with a remedy, and never a password.
+
+The driver's own errors can quote parts of an address that was typed wrong, and so parts of the password. Their text is
+therefore passed on only where it names a missing table or permission, and they are never chained.
+"""
+
+import asyncio
+import os
+import re
+import socket
+from typing import Final
+from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
+
+import asyncpg
+
+from intent_events.errors import SettingsError, UnavailableError
+
+APPLICATION_NAME: Final = "intent-events"
+"""How our connections call themselves in ``pg_stat_activity``."""
+
+UNASKABLE: Final = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+"""What a question to Postgres can fail with: the network (time-outs too), the server, the driver."""
+
+_CLOSE_S: Final = 1.0
+_SCHEMES: Final = ("postgresql", "postgres")
+_CHECK: Final = "check INTENT_EVENTS_DSN"
+_WRITE: Final = "write postgresql://user:password@host:5432/database, special characters of the password as %XX"
+_WHY: Final[tuple[tuple[tuple[type[BaseException], ...], str], ...]] = (
+    (
+        (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError, asyncpg.InvalidSchemaNameError),
+        "{place} is not migrated: {message}; run `intent-events migrate`",
+    ),
+    (
+        (asyncpg.InsufficientPrivilegeError,),
+        f"{{place}}: {{message}}; use a role that may read schema agent ({_CHECK})",
+    ),
+    (
+        (TimeoutError, asyncpg.QueryCanceledError),
+        "{place} gave no answer within {seconds:g} s; ask for less, or allow more time",
+    ),
+    ((asyncpg.InvalidCatalogNameError,), f"{{place}} does not exist; create it, or {_CHECK}"),
+    ((asyncpg.InvalidAuthorizationSpecificationError,), f"{{place}} refused this user or password; {_CHECK}"),
+    ((OSError,), f"no connection to {{place}} ({{kind}}); is it running? Else {_CHECK}"),
+    (
+        (asyncpg.PostgresConnectionError, asyncpg.OperatorInterventionError, asyncpg.InterfaceError),
+        f"{{place}} broke the connection off ({{kind}}); try again, or {_CHECK}",
+    ),
+)
+"""First match wins; only the first two quote the server, which names a table, a column or a schema there."""
+
+_PASSWORD: Final = re.compile(r"((?:^|&)(?:ssl)?password=)[^&]*")
+_UNEXPECTED: Final = "{place} could not answer ({kind}, {code}); see the server's log"
+
+
+async def connect(dsn: str, *, timeout_s: float, readonly: bool = False) -> asyncpg.Connection:
+    """Connect to Postgres.
+
+    The connection prepares no named statements, so it works behind a pooler too.
+
+    Args:
+        dsn: ``postgresql://user:password@host:5432/database``; what it leaves out comes from the ``PG*`` variables.
+        timeout_s: seconds that connecting may take.
+        readonly: let the server refuse every write (``default_transaction_read_only``). A pooler may refuse that
+            setting; behind one, begin a ``READ ONLY`` transaction instead.
+
+    Raises:
+        SettingsError: the address itself cannot be used.
+        UnavailableError: no connection; the text names host, database and remedy, never the password.
+    """
+    check(dsn)
+    settings = {"application_name": APPLICATION_NAME}
+    if readonly:
+        settings["default_transaction_read_only"] = "on"
+    try:
+        return await asyncpg.connect(dsn.strip(), timeout=timeout_s, statement_cache_size=0, server_settings=settings)
+    except ValueError:  # the driver cannot read the address: a port that is no number, an unknown sslmode
+        problem = SettingsError(f"INTENT_EVENTS_DSN cannot be read; {_WRITE}")
+    except TimeoutError:  # nobody answers at that address, or the server is starting or overrun
+        problem = UnavailableError(f"{place_of(dsn)} accepted no connection within {timeout_s:g} s; {_CHECK}")
+    except UNASKABLE as error:  # no route, no server, no such user or database
+        problem = unavailable(error, dsn, timeout_s=timeout_s)
+    # Raised outside of the handlers, so that the driver's error is not even the hidden context of ours.
+    raise problem
+
+
+async def disconnect(connection: asyncpg.Connection) -> None:
+    """Close a connection in bounded time; one that is broken or does not answer is cut."""
+    try:
+        async with asyncio.timeout(_CLOSE_S):  # asyncpg's own time-out does not cover a cancelled query
+            await connection.close()
+    except UNASKABLE:  # the network or the server went away before we did
+        connection.terminate()
+
+
+def check(dsn: str) -> None:
+    """Refuse an address that is none.
+
+    Raises:
+        SettingsError: it is empty, of a foreign scheme, or holds an unescaped password; nothing of it is quoted.
+    """
+    if not dsn.strip():
+        raise SettingsError(f"INTENT_EVENTS_DSN is not set; {_WRITE}")
+    parts = _split(dsn)
+    if parts is None or parts.scheme not in _SCHEMES:
+        raise SettingsError(f"INTENT_EVENTS_DSN is no postgresql:// address; {_WRITE}")
+    # Such an address is read as another host, port or database, which then hold pieces of the password.
+    if parts.netloc.count("@") > 1 or "@" in parts.path or parts.fragment:
+        raise SettingsError(f"INTENT_EVENTS_DSN has an @, / or # that is not escaped; {_WRITE}")
+
+
+def place_of(dsn: str) -> str:
+    """Database and host of an address, for people to read; without user, password and parameters.
+
+    When pieces of an unescaped password may stand where host and database should, nothing is shown.
+    """
+    parts = _split(dsn)
+    if parts is None or parts.netloc.count("@") > 1 or "@" in parts.path + parts.query or parts.fragment:
+        return "the database of INTENT_EVENTS_DSN"
+    parameters = parse_qs(parts.query)
+    host = unquote(parts.netloc.rpartition("@")[2]) or parameters.get("host", [""])[-1]
+    database = unquote(parts.path.lstrip("/")) or parameters.get("dbname", parameters.get("database", [""]))[-1]
+    named = f'database "{database}"' if database else "the default database"
+    return f"{named} on {host}" if host else named
+
+
+def shown(dsn: str) -> str:
+    """An address as it may be printed: its password, in whichever place, becomes ``***``."""
+    parts = _split(dsn)
+    if parts is None or parts.netloc.count("@") > 1 or "@" in parts.path or parts.fragment:
+        return "***"
+    user, at, host = parts.netloc.rpartition("@")
+    query = _PASSWORD.sub(r"\1***", parts.query)
+    name = user.partition(":")[0] + (":***" if ":" in user else "")
+    return parts._replace(netloc=f"{name}{at}{host}", query=query).geturl()
+
+
+def unavailable(error: BaseException, dsn: str, *, timeout_s: float) -> UnavailableError:
+    """Why Postgres could not be asked, with the remedy. Raise it outside of the handler, or ``from None``.
+
+    Args:
+        error: one of :data:`UNASKABLE`.
+        dsn: where the question went.
+        timeout_s: the seconds it had, for the text of a time-out.
+    """
+    why = next((why for kinds, why in _WHY if isinstance(error, kinds)), _UNEXPECTED)
+    message = str(error).partition("\n")[0]
+    code = getattr(error, "sqlstate", None) or "no SQLSTATE"
+    kind = _system(error) if isinstance(error, OSError) else type(error).__name__
+    return UnavailableError(why.format(place=place_of(dsn), message=message, code=code, kind=kind, seconds=timeout_s))
+
+
+def _system(error: OSError) -> str:
+    if isinstance(error, socket.gaierror):
+        return "unknown host name"
+    return os.strerror(error.errno) if error.errno else type(error).__name__
+
+
+def _split(dsn: str) -> SplitResult | None:
+    try:
+        return urlsplit(dsn.strip())
+    except ValueError:  # a bracket without its partner
+        return None
