@@ -249,7 +249,7 @@ GROUP BY 1, 2, 3, 4, 5;
 CREATE VIEW agent.v_intent_macro_denies AS
 SELECT (e.ts AT TIME ZONE 'UTC')::date AS day,
        e.synthetic,
-       coalesce(e.chosen_verb_fqn, e.forced_verb_fqn) AS macro_fqn,
+       coalesce(e.chosen_verb_fqn, e.forced_verb_fqn, e.verb_candidates_post -> 0 ->> 'verb') AS macro_fqn,
        denied.verb_fqn,
        e.outcome,
        count(*) AS n
@@ -415,7 +415,7 @@ COMMENT ON COLUMN agent.v_intent_arg_fill_failures.n IS 'How many times.';
 COMMENT ON VIEW agent.v_intent_macro_denies IS 'Macros whose expansion held verbs that policy denied; an utterance counts once for each verb denied.';
 COMMENT ON COLUMN agent.v_intent_macro_denies.day IS 'Day, UTC.';
 COMMENT ON COLUMN agent.v_intent_macro_denies.synthetic IS 'Test, demo and canary traffic.';
-COMMENT ON COLUMN agent.v_intent_macro_denies.macro_fqn IS 'The macro: the verb chosen, or else the one demanded; null when neither is known.';
+COMMENT ON COLUMN agent.v_intent_macro_denies.macro_fqn IS 'The macro: the verb chosen, or else the one demanded, or else the best candidate; null when none is known.';
 COMMENT ON COLUMN agent.v_intent_macro_denies.verb_fqn IS 'The verb that was denied.';
 COMMENT ON COLUMN agent.v_intent_macro_denies.outcome IS 'How it ended.';
 COMMENT ON COLUMN agent.v_intent_macro_denies.n IS 'How many times.';

@@ -2,7 +2,6 @@
 """``intent-events report``: what happened to the utterances of a window."""
 
 import asyncio
-import io
 import sys
 from datetime import UTC, datetime
 from typing import Annotated, Final
@@ -128,8 +127,9 @@ def show(figures: Report, output_format: Format) -> None:
     """
     match output_format:
         case Format.TABLE:
-            if isinstance(sys.stdout, io.TextIOWrapper):  # a verb may have letters that the terminal's encoding has not
-                sys.stdout.reconfigure(errors="backslashreplace")
+            reconfigure = getattr(sys.stdout, "reconfigure", None)
+            if reconfigure is not None:  # a verb may have letters that the terminal's encoding has not
+                reconfigure(errors="backslashreplace")
             show_table(figures, Console(highlight=False))
         case Format.JSON:
             _write(figures.model_dump_json(indent=2) + "\n")

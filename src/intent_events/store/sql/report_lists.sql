@@ -6,7 +6,7 @@ WITH cells AS MATERIALIZED (
     SELECT
         outcome = 'clarify_args' AS asked,
         chosen_verb_fqn,
-        coalesce(chosen_verb_fqn, forced_verb_fqn) AS macro,
+        coalesce(chosen_verb_fqn, forced_verb_fqn, verb_candidates_post -> 0 ->> 'verb') AS macro,
         CASE jsonb_typeof(semreg_denied_verbs) WHEN 'array' THEN semreg_denied_verbs END AS denied_verbs,
         semreg_denied_reasons AS denied_reasons,
         CASE jsonb_typeof(macro_denied_verbs) WHEN 'array' THEN macro_denied_verbs END AS macro_denied_verbs,

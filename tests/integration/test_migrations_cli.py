@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Apache-2.0
+import pytest
+import typer
+from typer.testing import CliRunner, Result
+
+from intent_events.cli.migrate import migrate
+from support.postgres import Database
+
+AWAY = "postgresql://user:s3cret@127.0.0.1:1/nowhere"
+app = typer.Typer()
+app.command()(migrate)
+
+
+def run(*arguments: str, **environment: str) -> Result:
+    """Run the command with these arguments and variables."""
+    return CliRunner().invoke(app, list(arguments), env=environment)
+
+
+def test_migrate_and_check(empty_pg: Database) -> None:
+    """Check says 1 before and 0 after; migrate tells what it did, and a second time that there was nothing to do."""
+    before = run("--check", "--dsn", empty_pg.dsn)
+    assert (before.exit_code, before.stderr) == (1, "")
+    assert "never migrated: run `intent-events migrate`" in before.stdout
+    first = run(INTENT_EVENTS_DSN=empty_pg.dsn)
+    assert first.exit_code == 0
+    assert first.stdout.startswith("migrated from nothing to revision 0001\nmade 15 partitions: intent_events_")
+    second = run(INTENT_EVENTS_DSN=empty_pg.dsn)
+    assert (second.exit_code, second.stdout) == (0, "at revision 0001 already\n")
+    after = run(INTENT_EVENTS_DSN=empty_pg.dsn, INTENT_EVENTS_MIGRATE_CHECK="true")
+    assert after.exit_code == 0
+    assert "at revision 0001, the newest" in after.stdout
+
+
+@pytest.mark.parametrize("flags", [(), ("--check",)])
+def test_without_a_connection_the_exit_code_is_3(flags: tuple[str, ...]) -> None:
+    """No connection is never "up to date": exit 3, the remedy on stderr, no password."""
+    result = run(*flags, INTENT_EVENTS_DSN=AWAY)
+    assert (result.exit_code, result.stdout) == (3, "")
+    assert "INTENT_EVENTS_DSN" in result.stderr
+    assert "s3cret" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments", [(), ("--dsn", "nonsense"), ("--sql", "--check"), ("--since", "0001"), ("--no-such-flag",)]
+)
+def test_wrong_use_is_exit_code_2(arguments: tuple[str, ...]) -> None:
+    """Flags that contradict each other and an address that is none are wrong use."""
+    result = run(*arguments)
+    assert (result.exit_code, result.stdout) == (2, "")
+
+
+def test_sql_needs_no_database() -> None:
+    """--sql prints the script and connects to nothing, even when an address is set."""
+    result = run("--sql", INTENT_EVENTS_DSN=AWAY)
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout.startswith("BEGIN;\n")
+    assert result.stdout.endswith("COMMIT;\n")
+    assert run("--sql", "--since", "7").exit_code == 3
+
+
+def test_every_flag_names_its_variable() -> None:
+    """The help names a variable for each flag."""
+    text = run("--help", COLUMNS="200", TERM="dumb").stdout
+    for flag in ("DSN", "MIGRATE_SQL", "MIGRATE_SINCE", "MIGRATE_CHECK"):
+        assert f"INTENT_EVENTS_{flag}" in text
