@@ -39,6 +39,9 @@ check: setup  ## Format, lint, types and import layers
 	$(BIN)/lint-imports
 	$(BIN)/pyright
 
+bench: setup  ## Measure the budgets as ratios inside one run; wants a quiet machine
+	cd tests && ../$(BIN)/python -m benchmarks
+
 format: setup  ## Format and fix what the linter can fix
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
