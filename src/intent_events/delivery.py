@@ -5,7 +5,9 @@ Whoever delivers (the exporter) calls :func:`settle`; whoever recorded reads the
 """
 
 import asyncio
+import os
 from collections.abc import Callable, Iterable
+from logging import getLogger
 from threading import Event, Lock
 from typing import Final
 from uuid import UUID
@@ -42,7 +44,10 @@ class Delivery:
         """
         done = Event()
         self.when_settled(done.set)
-        done.wait(timeout_s)
+        try:
+            done.wait(timeout_s)
+        finally:
+            self._forget(done.set)
         return self.committed
 
     async def wait_async(self, timeout_s: float) -> bool:
@@ -58,8 +63,10 @@ class Delivery:
         done = asyncio.Event()
 
         def wake() -> None:
-            if not loop.is_closed():
+            try:
                 loop.call_soon_threadsafe(done.set)
+            except RuntimeError:  # the loop was closed meanwhile, and whoever waited in it is gone
+                return
 
         self.when_settled(wake)
         try:
@@ -67,6 +74,8 @@ class Delivery:
                 await done.wait()
         except TimeoutError:  # not settled in time: the answer is what is known now
             pass
+        finally:
+            self._forget(wake)
         return self.committed
 
     def when_settled(self, notify: Callable[[], None]) -> None:
@@ -77,13 +86,19 @@ class Delivery:
                 return
         notify()
 
+    def _forget(self, notify: Callable[[], None]) -> None:
+        with _lock:
+            if notify in self._waiters:
+                self._waiters.remove(notify)
+
     def take_waiters(self) -> list[Callable[[], None]]:
         """Hand over whoever waits; for :func:`settle`, which holds the lock."""
         waiters, self._waiters = self._waiters, []
         return waiters
 
 
-_lock: Final = Lock()
+_LOGGER: Final = getLogger("intent_events")
+_lock = Lock()
 _live: Final[WeakValueDictionary[UUID, Delivery]] = WeakValueDictionary()
 
 
@@ -96,6 +111,8 @@ def track(event_id: UUID) -> Delivery:
 
 def settle(event_ids: Iterable[UUID], *, committed: bool) -> None:
     """Say that records were committed, or that they were given up; unknown ids are passed over."""
+    if not _live:  # nobody holds a trace, as in a process that delivers what others recorded
+        return
     waiters: list[Callable[[], None]] = []
     with _lock:
         for event_id in event_ids:
@@ -106,4 +123,16 @@ def settle(event_ids: Iterable[UUID], *, committed: bool) -> None:
             delivery.settled = True
             waiters += delivery.take_waiters()
     for notify in waiters:
-        notify()
+        try:
+            notify()
+        except Exception as error:  # noqa: BLE001 - what a host wants to be told of may raise, and rows do not wait for it
+            _LOGGER.warning("intent-events: whoever waited for a record failed (%s)", type(error).__name__)
+
+
+def _renew_lock() -> None:
+    """Nobody would ever release a lock that another thread of the parent held at the moment of a fork."""
+    global _lock  # noqa: PLW0603 - one lock a process
+    _lock = Lock()
+
+
+os.register_at_fork(after_in_child=_renew_lock)

@@ -8,7 +8,7 @@ An object of an unknown type is refused rather than turned into text: its text c
 from collections.abc import Callable, Collection, Mapping, Sequence
 from enum import Enum
 from itertools import islice
-from math import isfinite
+from math import isfinite, nan
 from typing import Any, Final, cast
 from uuid import UUID
 
@@ -151,24 +151,30 @@ def integer(value: object, quality: set[str], most: int = INT64_MAX) -> int | No
     return min(max(number, -most), most)
 
 
-def score(value: object) -> float | None:
-    """The value as a finite float, or None when it is none."""
-    if type(value) is float:
-        return value if isfinite(value) else None
-    try:
-        if value is None or isinstance(value, (str, bytes, bytearray)):
-            return None
-        number = float(value)  # pyright: ignore[reportArgumentType] - whether it can is what is tried
-    except Exception:  # noqa: BLE001 - no number, one beyond a double, or whatever the object of foreign code raises
+def score(value: object, quality: set[str]) -> float | None:
+    """The value as a finite float; None when it is none, or unknown.
+
+    Args:
+        value: a number, or what ``float`` makes one of; a text is none.
+        quality: receives the flag of a score that is refused.
+    """
+    if value is None:
         return None
-    return number if isfinite(number) else None
+    try:
+        number = nan if isinstance(value, (str, bytes, bytearray)) else float(value)  # pyright: ignore[reportArgumentType] - whether it can is what is tried
+    except Exception:  # noqa: BLE001 - no number, one beyond a double, or whatever the object of foreign code raises
+        number = nan
+    if isfinite(number):
+        return number
+    quality.add(Quality.VALUE_REFUSED)
+    return None
 
 
-def scores(values: Sequence[object]) -> Sequence[float | None]:
+def scores(values: Sequence[object], quality: set[str]) -> Sequence[float | None]:
     """Each value as a finite float, or None where it is none; see :func:`score`."""
     if set(map(type, values)) == {float} and isfinite(sum(cast("Sequence[float]", values))):
         return cast("Sequence[float]", values)  # one look at all of them together
-    return [score(value) for value in values]
+    return [score(value, quality) for value in values]
 
 
 def each_text(values: Sequence[object], quality: set[str]) -> Sequence[str | None]:
@@ -177,7 +183,7 @@ def each_text(values: Sequence[object], quality: set[str]) -> Sequence[str | Non
 
 
 def boolean(value: object, quality: set[str]) -> bool | None:
-    """The value as a bool: ``"true"``, ``"false"``, 1 and 0 of emitters without booleans count; None when it is none."""
+    """The value as a bool, also of emitters that have none: ``"true"``, ``"false"``, 1 and 0; None when it is none."""
     if value is None or value is True or value is False:
         return value
     quality.add(Quality.VALUE_MENDED)

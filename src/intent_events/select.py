@@ -36,7 +36,8 @@ def select(span: SpanView) -> Record | Skipped:
         if root is True:
             return Record.UTTERANCE
         return Skipped.STRANGER if root is None else Skipped.NESTED
-    record = _RECORDS.get(kind) if isinstance(kind, str) else None
+    # A type derived from str may hash as it likes: the text itself is looked up.
+    record = _RECORDS.get(str.__str__(kind)) if issubclass(type(kind), str) else None
     if record is None:
         return Skipped.RECORD_UNKNOWN
     if record is Record.UTTERANCE and root is not True:

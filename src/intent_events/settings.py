@@ -12,6 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, V
 from intent_events.errors import SettingsError
 
 _UNITS: Final = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
+_CENTURY_S: Final = 36_525 * 86_400
 _DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 
 
@@ -28,8 +29,12 @@ def _listed(value: object) -> object:
     return value
 
 
-Seconds = Annotated[float, BeforeValidator(seconds), Field(gt=0)]
+Seconds = Annotated[float, BeforeValidator(seconds), Field(gt=0, le=_CENTURY_S, allow_inf_nan=False)]
 Listed = Annotated[tuple[str, ...], BeforeValidator(_listed)]
+
+
+MIN_KEY: Final = 16
+"""Characters that a key of fingerprints must have."""
 
 
 class _Settings(BaseModel):
@@ -79,7 +84,7 @@ class RecordSettings(_Settings):
     )
     hash_key: SecretStr | None = Field(
         default=None,
-        min_length=16,
+        min_length=MIN_KEY,
         description="Key of the fingerprints, at least 16 characters. Without one each process makes its own.",
         json_schema_extra=_variable("INTENT_EVENTS_HASH_KEY"),
     )
@@ -168,7 +173,7 @@ def read_secret(path: Path, variable: str) -> str:
     """
     try:
         secret = path.read_text("utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:  # not there, not readable, or not text
+    except (OSError, ValueError) as error:  # not there, not readable, not text, or a path that no file can have
         raise SettingsError(
             f"{variable} names {path}, which cannot be read ({type(error).__name__}): "
             "give a file that this process may read"

@@ -13,15 +13,15 @@ def view_of(span: ReadableSpan) -> SpanView:
     """The shape that selection and row mapping read, of a finished span of the SDK."""
     context = span.context
     service = span.resource.attributes.get("service.name")
+    ids = (0, 0) if context is None else (context.trace_id, context.span_id)
     return SpanView(
-        trace_id=0 if context is None else context.trace_id,
-        span_id=0 if context is None else context.span_id,
-        start_ns=span.start_time or 0,
-        end_ns=span.end_time or 0,
-        attributes=_attributes_of(span),
-        sampled=None if context is None else context.trace_flags.sampled,
-        service_name=service if isinstance(service, str) else None,
-        dropped_attributes=span.dropped_attributes,
+        *ids,
+        span.start_time or 0,
+        span.end_time or 0,
+        _attributes_of(span),
+        None if context is None else context.trace_flags.sampled,
+        service if isinstance(service, str) else None,
+        span.dropped_attributes,
     )
 
 

@@ -36,19 +36,31 @@ from intent_events_exporter.metrics import Dropped, ExporterMetrics
 _FIRST_PAUSE_S: Final = 0.05
 _LONGEST_PAUSE_S: Final = 1.0
 _MAPPED_AT_ONCE: Final = 50
+_inherited: Final[list[object]] = []
+"""Writers of a parent process, kept because their connections are not ours to give up."""
 
 
 @dataclass(slots=True)
 class _Job:
-    """Records of one export that are not stored yet, and why they would be dropped."""
+    """Records of one export that are not stored yet, and why they would be dropped.
+
+    Attributes:
+        records: what is not stored yet.
+        dropped: why, if that stays so.
+        said: whether a log line says why.
+        unreadable: records that could not even be mapped, of batches that are stored.
+    """
 
     records: list[tuple[SpanView, Record]] = field(default_factory=list[tuple[SpanView, Record]])
-    dropped: Dropped = field(default=Dropped.UNAVAILABLE)
+    dropped: Dropped = Dropped.UNAVAILABLE
+    said: bool = False
+    unreadable: int = 0
 
 
 class _Batch(NamedTuple):
     rows: list[Row]
     rejections: list[Rejection]
+    unreadable: int
 
 
 class IntentEventsSpanExporter(SpanExporter):
@@ -74,7 +86,9 @@ class IntentEventsSpanExporter(SpanExporter):
             meter_provider: makes the metrics; default the global one.
         """
         self._metrics = ExporterMetrics(get_meter("intent_events_exporter", __version__, meter_provider))
-        self._dsn, self._timeout_s = _settings(dsn, timeout_s)
+        self._dsn, self._timeout_s, self._problem = _settings(dsn, timeout_s)
+        if self._problem:
+            trouble(self._problem)
         self._thread = LoopThread("intent-events-exporter")
         self._writer: Writer | None = None
         self._writer_pid = 0
@@ -100,10 +114,13 @@ class IntentEventsSpanExporter(SpanExporter):
             trouble("intent-events: an export failed; its records are dropped", error)
         finally:
             self._metrics.took(monotonic() - began)
+        self._metrics.dropped(job.unreadable, Dropped.INTERNAL)
         if not job.records:
-            return SpanExportResult.SUCCESS
+            return SpanExportResult.FAILURE if job.unreadable else SpanExportResult.SUCCESS
         self._metrics.dropped(len(job.records), job.dropped)
-        event_ids = (parse_uuid(view.attributes.get(EVENT_ID)) for view, _ in job.records)
+        # The others bear the id of the utterance that they follow, whose own record may be on its way still.
+        utterances = (view for view, record in job.records if record is Record.UTTERANCE)
+        event_ids = (parse_uuid(view.attributes.get(EVENT_ID)) for view in utterances)
         settle((event_id for event_id in event_ids if event_id is not None), committed=False)
         return SpanExportResult.FAILURE
 
@@ -131,17 +148,19 @@ class IntentEventsSpanExporter(SpanExporter):
             return
         if self._dsn is None:
             job.dropped = Dropped.NO_DSN
-            trouble("intent-events: INTENT_EVENTS_DSN is not set or cannot be used: records are dropped")
+            trouble(self._problem)
             return
         writer = self._writer_here(self._dsn)
         try:
             self._thread.run(lambda: self._write_all(writer, job), self._timeout_s)
         except TimeoutError as error:  # Postgres took longer than an export may block
-            trouble("intent-events: Postgres did not answer in time; see INTENT_EVENTS_EXPORT_TIMEOUT", error)
+            if not job.said:
+                trouble("intent-events: Postgres did not answer in time; see INTENT_EVENTS_EXPORT_TIMEOUT", error)
 
     def _writer_here(self, dsn: str) -> Writer:
         """The writer of this process: a connection does not survive a fork."""
         if self._writer is None or self._writer_pid != os.getpid():
+            _inherited.append(self._writer)
             self._writer = Writer(dsn, door="exporter", timeout_s=self._timeout_s)
             self._writer_pid = os.getpid()
         return self._writer
@@ -154,62 +173,80 @@ class IntentEventsSpanExporter(SpanExporter):
         batch = await _map(job.records[:BATCH_ROWS])
         while job.records:
             async with asyncio.TaskGroup() as together:
-                writing = together.create_task(self._store(writer, batch))
+                writing = together.create_task(self._store(writer, batch, job))
                 batch = await _map(job.records[BATCH_ROWS : 2 * BATCH_ROWS])
             if not writing.result():
                 return
-            del job.records[:BATCH_ROWS]
 
-    async def _store(self, writer: Writer, batch: _Batch) -> bool:
-        """Store one batch, however often it takes; False when Postgres will never take it."""
+    async def _store(self, writer: Writer, batch: _Batch, job: _Job) -> bool:
+        """Store the first batch of a job, however often it takes; False when Postgres will never take it."""
         pause_s = _FIRST_PAUSE_S
-        try:
-            while True:
-                try:
-                    written = await writer.write(batch.rows, batch.rejections)
-                except RetryableError as error:  # Postgres is away, not migrated, or refuses this role
-                    trouble(f"intent-events: {error}")
-                    await asyncio.sleep(uniform(pause_s / 2, pause_s))  # noqa: S311 - jitter, no secret
-                    pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
-                    continue
-                except PermanentError as error:  # not even a dead letter is taken
-                    trouble(f"intent-events: {error}")
-                    return False
-                self._metrics.written(written)
-                settle((row.event_id for row in batch.rows), committed=True)
-                return True
-        except asyncio.CancelledError:  # the time is up in the middle of a statement: its connection is of no use
-            writer.abort()
-            raise
+        while True:
+            try:
+                written = await writer.write(batch.rows, batch.rejections)
+            except RetryableError as error:  # Postgres is away, not migrated, or refuses this role
+                job.said = True
+                trouble(f"intent-events: {error}")
+                await asyncio.sleep(uniform(pause_s / 2, pause_s))  # noqa: S311 - jitter, no secret
+                pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
+                continue
+            except PermanentError as error:  # not even a dead letter is taken
+                trouble(f"intent-events: {error}")
+                return False
+            except SettingsError as error:  # an address that looks like one, but that the driver cannot read
+                job.dropped = Dropped.NO_DSN
+                trouble(f"intent-events: {error}. Records are dropped until that is mended")
+                return False
+            # No waiting between the commit and this: cancelled here, the records would count as dropped too.
+            del job.records[:BATCH_ROWS]
+            job.unreadable += batch.unreadable
+            self._metrics.written(written)
+            settle((row.event_id for row in batch.rows), committed=True)
+            return True
 
 
 def _records_among(spans: Sequence[ReadableSpan]) -> list[tuple[SpanView, Record]]:
-    views = [(view, select(view)) for view in map(view_of, spans)]
-    return [(view, record) for view, record in views if isinstance(record, Record)]
+    records: list[tuple[SpanView, Record]] = []
+    for span in spans:
+        try:
+            view = view_of(span)
+            record = select(view)
+        except Exception as error:  # noqa: BLE001 - a span of another make may fail in any way; it is no record then
+            trouble("intent-events: a span could not be read and is passed over", error)
+            continue
+        if isinstance(record, Record):
+            records.append((view, record))
+    return records
 
 
 async def _map(records: Sequence[tuple[SpanView, Record]]) -> _Batch:
     """Map records to rows, a few at a time, so that whoever talks to Postgres on this loop is not held up."""
-    batch = _Batch([], [])
+    rows: list[Row] = []
+    rejections: list[Rejection] = []
     for start in range(0, len(records), _MAPPED_AT_ONCE):
         for view, record in records[start : start + _MAPPED_AT_ONCE]:
-            row = row_of(view, record)
+            try:
+                row = row_of(view, record)
+            except Exception as error:  # noqa: BLE001 - one record must not take the others of its batch with it
+                trouble("intent-events: a record could not be read and is dropped", error)
+                continue
             if isinstance(row, Rejection):
-                batch.rejections.append(row)
+                rejections.append(row)
             else:
-                batch.rows.append(row)
+                rows.append(row)
         await asyncio.sleep(0)
-    return batch
+    return _Batch(rows, rejections, len(records) - len(rows) - len(rejections))
 
 
-def _settings(dsn: str | None, timeout_s: float | None) -> tuple[str | None, float]:
-    """Where to write and how long that may take; no address, and one log line, when the settings cannot be used."""
+def _settings(dsn: str | None, timeout_s: float | None) -> tuple[str | None, float, str]:
+    """Where to write, how long that may take, and what is the matter when records cannot be written at all."""
     try:
         settings = DeliverySettings.from_environment()
         dsn = dsn or settings.read_dsn()
         if dsn is not None:
             check(dsn)
     except SettingsError as error:  # a variable, the file that it names or the address is of the wrong form
-        trouble(f"intent-events: {error}. Records are dropped until that is mended")
-        return None, DeliverySettings().export_timeout
-    return dsn, settings.export_timeout if timeout_s is None else timeout_s
+        problem = f"intent-events: {error}. Records are dropped until that is mended"
+        return None, DeliverySettings().export_timeout, problem
+    problem = "" if dsn else "intent-events: INTENT_EVENTS_DSN is not set. Records are dropped until it is"
+    return dsn, settings.export_timeout if timeout_s is None else timeout_s, problem

@@ -3,6 +3,7 @@
 
 import asyncio
 import os
+import selectors
 import socket
 import threading
 from collections.abc import Awaitable, Callable, Coroutine
@@ -13,12 +14,28 @@ from opentelemetry.instrumentation.utils import suppress_instrumentation
 
 T = TypeVar("T")
 
+_LAST_TASKS_S: Final = 1.0
 _inherited: Final[list[object]] = []
-"""Loops of a parent process: closing them here would take the parent's sockets out of the poll set they share."""
+"""Loops of a parent process, kept so that nobody closes what is theirs."""
 
 
 class _Loop(asyncio.SelectorEventLoop):
     """Resolves names on its own thread: at the exit of the interpreter no other thread can be started."""
+
+    def __init__(self) -> None:
+        self._watched = selectors.DefaultSelector()
+        super().__init__(self._watched)
+
+    def let_go(self) -> None:
+        """Point every socket of a parent's loop at nothing; for a forked child.
+
+        A goodbye of the child's, even one of its garbage collector, would otherwise end the parent's conversation with
+        Postgres, and closing a socket would take it out of the poll set that both share.
+        """
+        dead, other_end = socket.socketpair()
+        with dead, other_end:
+            for key in list(self._watched.get_map().values()):
+                os.dup2(dead.fileno(), key.fd, inheritable=False)
 
     async def getaddrinfo(self, *args: Any, **kwargs: Any) -> Any:
         return socket.getaddrinfo(*args, **kwargs)
@@ -31,7 +48,7 @@ class LoopThread:
         """Run on a thread with this name."""
         self._name = name
         self._lock = threading.Lock()
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._loop: _Loop | None = None
         self._thread: threading.Thread | None = None
         forget = WeakMethod(self._forget)
         os.register_at_fork(after_in_child=lambda: (method := forget()) and method())
@@ -47,7 +64,11 @@ class LoopThread:
             TimeoutError: it took longer.
             Exception: whatever it raises.
         """
-        future = asyncio.run_coroutine_threadsafe(_bounded(work, timeout_s), self._started())
+        loop, thread = self._started()
+        if thread is None:
+            with self._lock:
+                return loop.run_until_complete(_bounded(work, timeout_s))
+        future = asyncio.run_coroutine_threadsafe(_bounded(work, timeout_s), loop)
         # The coroutine ends by itself in time; the margin is for a loop that cannot run, such as a stopped machine.
         return future.result(timeout_s + 1.0)
 
@@ -60,21 +81,33 @@ class LoopThread:
         with self._lock:
             loop, thread = self._loop, self._thread
             self._loop = self._thread = None
-        if loop is None or thread is None:
+        if loop is None:
+            return
+        if thread is None:
+            _close(loop)
             return
         loop.call_soon_threadsafe(loop.stop)
         thread.join(timeout_s)
 
-    def _started(self) -> asyncio.AbstractEventLoop:
+    def _started(self) -> tuple[_Loop, threading.Thread | None]:
+        """The loop, and the thread that runs it unless none can be started: the caller runs it then."""
         with self._lock:
-            if self._loop is None or self._thread is None or not self._thread.is_alive():
-                self._loop = _Loop()
-                self._thread = threading.Thread(target=_serve, args=(self._loop,), name=self._name, daemon=True)
-                self._thread.start()
-            return self._loop
+            loop = self._loop
+            if loop is None or loop.is_closed():
+                loop = self._loop = _Loop()
+            thread = self._thread
+            if thread is None or not thread.is_alive():
+                thread = threading.Thread(target=_serve, args=(loop,), name=self._name, daemon=True)
+                try:
+                    thread.start()
+                except RuntimeError:  # from Python 3.12 on, none can be started while the interpreter ends
+                    thread = None
+                self._thread = thread
+            return loop, thread
 
     def _forget(self) -> None:
         if self._loop is not None:
+            self._loop.let_go()
             _inherited.append(self._loop)
         self._lock = threading.Lock()
         self._loop = self._thread = None
@@ -85,7 +118,17 @@ def _serve(loop: asyncio.AbstractEventLoop) -> None:
     try:
         loop.run_forever()
     finally:
-        loop.close()
+        _close(loop)
+
+
+def _close(loop: asyncio.AbstractEventLoop) -> None:
+    """Close a loop that has stopped; what still runs on it is cancelled, or it would complain of being forgotten."""
+    tasks = asyncio.all_tasks(loop)
+    for task in tasks:
+        task.cancel()
+    if tasks:
+        loop.run_until_complete(asyncio.wait(tasks, timeout=_LAST_TASKS_S))
+    loop.close()
 
 
 async def _bounded(work: Callable[[], Awaitable[T]], timeout_s: float) -> T:

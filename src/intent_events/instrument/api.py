@@ -3,19 +3,20 @@
 
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from typing import Any, TypeVar, overload
+from typing import Any, Final, TypeVar, overload
 
 import wrapt
 from opentelemetry.instrumentation.utils import is_instrumentation_enabled
 
 from intent_events.instrument.current import current_recorder
 from intent_events.instrument.mapping import HandlerMapping
-from intent_events.instrument.recorder import NOT_RECORDING, OpenRecording
+from intent_events.instrument.recorder import NotRecording, OpenRecording
 from intent_events.instrument.troubles import trouble
 from intent_events.instrument.wrappers import HandlerWrapper
-from intent_events.trace import IntentTrace
+from intent_events.trace import TRACE_FIELDS, IntentTrace
 
 F = TypeVar("F", bound=Callable[..., Any])
+_FIELDS: Final = frozenset(TRACE_FIELDS)
 
 
 @overload
@@ -68,11 +69,13 @@ def recording(utterance: str, **fields: Any) -> Generator[IntentTrace]:
 
 
 def _begin(utterance: str, fields: dict[str, Any]) -> OpenRecording:
-    IntentTrace(**fields)  # a misspelt field is the caller's mistake and is said before anything begins
+    unknown = sorted(fields.keys() - _FIELDS)
+    if unknown:
+        raise TypeError(f"recording() takes the fields of an IntentTrace, which has none named {', '.join(unknown)}")
     if not is_instrumentation_enabled():
-        return NOT_RECORDING
+        return NotRecording(IntentTrace(**fields))
     try:
         return current_recorder().begin(utterance, fields)
     except Exception as error:  # noqa: BLE001 - whatever fails in recording, the body must run
         trouble("intent-events: an utterance could not be recorded", error)
-        return NOT_RECORDING
+        return NotRecording(IntentTrace(**fields))

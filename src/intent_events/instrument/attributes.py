@@ -2,21 +2,19 @@
 """IntentTrace -> span attributes. Pure; the only code that writes ``intent.*``, together with its follow-ups."""
 
 from collections.abc import Collection, Mapping, Sequence
-from re import compile as pattern
+from itertools import islice
 from typing import Any, Final, cast
 from uuid import UUID
 
 from intent_events import columns, semconv
-from intent_events.columns import Attribute, Candidate, Kind
+from intent_events.columns import Candidate
+from intent_events.instrument.quick import quick_attributes_of
 from intent_events.mending import are_clean, each_text, field_of, integer, scores, text, value
 from intent_events.privacy import TextRecord
 from intent_events.semconv import MAX_CANDIDATES, MAX_SPAN_BYTES, SCORES, SOURCES, TOTAL, VERBS, Quality
 from intent_events.trace import TRACE_FIELDS, IntentTrace
 
-_FIELDS: Final[tuple[tuple[str, Attribute], ...]] = tuple(
-    (name, columns.UTTERANCE[name]) for name in TRACE_FIELDS if name in columns.UTTERANCE
-)
-_is_canonical: Final = pattern("[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}").fullmatch
+_FIELDS: Final = tuple((name, columns.UTTERANCE[name]) for name in TRACE_FIELDS if name in columns.UTTERANCE)
 _HEAVIEST_FIRST: Final = (
     semconv.CANDIDATES_PRE + SOURCES,
     semconv.CANDIDATES_POST + SOURCES,
@@ -27,6 +25,8 @@ _HEAVIEST_FIRST: Final = (
 )
 _TEXT_LISTS: Final = (*_HEAVIEST_FIRST, semconv.CANDIDATES_PRE + VERBS, semconv.CANDIDATES_POST + VERBS)
 _BYTES_A_CHARACTER: Final = 4
+_MOST_BYTES: Final = MAX_SPAN_BYTES - 4096
+"""Bytes that the texts of a trace may have; the rest is room for keys, numbers, fingerprints and what is set last."""
 _SINGLE_TEXTS: Final = len(columns.UTTERANCE) * semconv.MAX_STRING
 """Characters that all single texts of a record have at the most."""
 
@@ -41,20 +41,23 @@ def attributes_of(trace: IntentTrace, kept: TextRecord | None) -> dict[str, Any]
     Returns:
         Attribute values of the types that every SDK accepts: str, bool, int, and lists of str or float.
     """
+    attributes = quick_attributes_of(trace)
+    if attributes is None:
+        attributes = careful_attributes_of(trace)
+    if kept is not None:
+        attributes.update(text_attributes(kept))
+    return attributes
+
+
+def careful_attributes_of(trace: IntentTrace) -> dict[str, Any]:
+    """Attributes of a trace whose values may be anything: each is mended on its own, and ``quality`` says so."""
     quality: set[str] = set()
     attributes: dict[str, Any] = {semconv.RECORD_SCHEMA_VERSION: semconv.SCHEMA_VERSION}
     for name, attribute in _FIELDS:
         raw = getattr(trace, name)
-        if raw is None:
-            continue
-        if type(raw) is str and _needs_no_mending(attribute, raw):
-            attributes[attribute.key] = raw
-            continue
-        clean = raw if type(raw) is UUID else value(attribute, raw, quality)
+        clean = None if raw is None else value(attribute, raw, quality)
         if clean is not None:
             attributes[attribute.key] = str(clean) if type(clean) is UUID else clean
-    if kept is not None:
-        attributes.update(text_attributes(kept))
     _add_candidates(
         attributes, semconv.CANDIDATES_PRE, trace.verb_candidates_pre, trace.verb_candidates_pre_total, quality
     )
@@ -63,17 +66,8 @@ def attributes_of(trace: IntentTrace, kept: TextRecord | None) -> dict[str, Any]
     )
     _keep_within_bounds(attributes, quality)
     if quality:
-        attributes[semconv.QUALITY] = sorted(quality)
+        attributes[semconv.QUALITY] = [str(flag) for flag in sorted(quality)]
     return attributes
-
-
-def _needs_no_mending(attribute: Attribute, raw: str) -> bool:
-    kind = attribute.kind
-    if kind is Kind.TEXT:
-        return len(raw) <= attribute.limit and raw.isascii() and "\x00" not in raw
-    if kind is Kind.LABEL:
-        return raw in attribute.known
-    return (kind is Kind.UUID or kind is Kind.STRICT_UUID) and _is_canonical(raw) is not None
 
 
 def text_attributes(kept: TextRecord) -> dict[str, str]:
@@ -91,18 +85,30 @@ def _add_candidates(
 ) -> None:
     """Parallel arrays: every SDK can send them, and a length limit cannot break them."""
     if candidates is None:
+        if total is not None:
+            attributes[prefix + TOTAL] = integer(total, quality) or 0
         return
-    if not isinstance(candidates, Collection) or isinstance(candidates, (str, bytes, Mapping)):
+    try:
+        items, length = _first(candidates)
+        verbs, points, sources = _columns_of(items, quality)
+    except Exception:  # noqa: BLE001 - no collection, or one of foreign code, which may raise anything when it is read
         quality.add(Quality.VALUE_REFUSED)
         return
-    items = list(cast("Collection[object]", candidates))[:MAX_CANDIDATES]
-    verbs, points, sources = _columns_of(items, quality)
     attributes[prefix + VERBS] = verbs
-    attributes[prefix + TOTAL] = max(integer(total, quality) or 0, len(cast("Collection[object]", candidates)))
+    attributes[prefix + TOTAL] = length if total is None else max(integer(total, quality) or 0, length)
     if items and None not in points:
         attributes[prefix + SCORES] = points
     if items and None not in sources:
         attributes[prefix + SOURCES] = sources
+
+
+def _first(candidates: object) -> tuple[list[object], int]:
+    """The candidates that are kept, and how many there are."""
+    if not isinstance(candidates, Collection) or isinstance(candidates, (str, bytes, bytearray, Mapping)):
+        raise TypeError
+    given = cast("Collection[object]", candidates)
+    items = list(islice(given, MAX_CANDIDATES))
+    return items, max(len(given), len(items))
 
 
 def _columns_of(
@@ -112,7 +118,7 @@ def _columns_of(
     columns_ = zip(*cast("Sequence[tuple[object, object, object]]", parts), strict=True)
     verbs, points, sources = map(list, columns_) if parts else ([], [], [])
     names = cast("list[str]", verbs) if are_clean(verbs) else [text(verb, quality) or "?" for verb in verbs]
-    return names, scores(points), each_text(sources, quality)
+    return names, scores(points, quality), each_text(sources, quality)
 
 
 def _parts(item: object) -> tuple[object, object, object]:
@@ -120,7 +126,7 @@ def _parts(item: object) -> tuple[object, object, object]:
         return item
     if isinstance(item, str):
         return item, None, None
-    if isinstance(item, (tuple, list)):
+    if type(item) in {tuple, list}:
         padded = (*cast("Sequence[object]", item), None, None, None)
         return padded[0], padded[1], padded[2]
     return field_of(item, "verb"), field_of(item, "score"), field_of(item, "source")
@@ -128,10 +134,10 @@ def _parts(item: object) -> tuple[object, object, object]:
 
 def _keep_within_bounds(attributes: dict[str, Any], quality: set[str]) -> None:
     """Leave out the heaviest lists when the record could be over 64 KiB."""
-    if _characters(attributes) * _BYTES_A_CHARACTER <= MAX_SPAN_BYTES:
+    if _characters(attributes) * _BYTES_A_CHARACTER <= _MOST_BYTES:
         return
     for key in _HEAVIEST_FIRST:
-        if _weight(attributes) <= MAX_SPAN_BYTES:
+        if _weight(attributes) <= _MOST_BYTES:
             return
         if attributes.pop(key, None) is not None:
             quality.add(Quality.VALUE_CUT)

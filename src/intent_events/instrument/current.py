@@ -12,7 +12,7 @@ from intent_events.errors import SettingsError
 from intent_events.instrument.recorder import SCOPE_NAME, Recorder
 from intent_events.instrument.troubles import trouble
 from intent_events.privacy import Fingerprinter, HashKey, Masker, Privacy, load_vocabulary, shipped_vocabulary
-from intent_events.settings import RecordSettings, read_secret
+from intent_events.settings import MIN_KEY, RecordSettings, read_secret
 from intent_events.trace import IntentTrace, active_recording
 from intent_events.version import __version__
 
@@ -109,6 +109,11 @@ def _hash_key(settings: RecordSettings) -> HashKey | None:
         return HashKey(settings.hash_key_id, settings.hash_key.get_secret_value().encode())
     if settings.hash_key_file is not None:
         secret = read_secret(settings.hash_key_file, "INTENT_EVENTS_HASH_KEY_FILE")
+        if len(secret) < MIN_KEY:
+            raise SettingsError(
+                f"INTENT_EVENTS_HASH_KEY_FILE names {settings.hash_key_file}, whose key is too short: "
+                f"put at least {MIN_KEY} characters into it"
+            )
         return HashKey(settings.hash_key_id, secret.encode())
     trouble(
         "intent-events: no INTENT_EVENTS_HASH_KEY, so this process made a key of its own: "

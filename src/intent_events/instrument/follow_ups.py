@@ -4,6 +4,8 @@
 from typing import Any
 from uuid import UUID
 
+from opentelemetry.instrumentation.utils import is_instrumentation_enabled
+
 from intent_events import columns, semconv
 from intent_events.columns import Attribute
 from intent_events.instrument.current import current_recorder
@@ -36,7 +38,7 @@ def record_reply(
     """
     try:
         recorder = current_recorder()
-        kept = recorder.privacy.record(text)
+        kept = recorder.privacy.record(str.__str__(text)) if isinstance(text, str) else None  # pyright: ignore[reportUnnecessaryIsInstance] - callers need not be typed
         _emit(
             Record.REPLY,
             columns.REPLY,
@@ -45,9 +47,9 @@ def record_reply(
                 "session_id": session_id,
                 "turn_id": None if turn_id is None else str(turn_id),
                 "prompt_version": prompt_version,
-                "assistant_message_hash": kept.hash,
-                "assistant_message_preview": kept.preview,
-                "hash_key_id": kept.key_id,
+                "assistant_message_hash": kept and kept.hash,
+                "assistant_message_preview": kept and kept.preview,
+                "hash_key_id": kept and kept.key_id,
                 "synthetic": recorder.synthetic or synthetic,
             },
         )
@@ -84,6 +86,8 @@ def record_outcome(
 
 
 def _emit(record: Record, table: dict[str, Attribute], fields: dict[str, object]) -> None:
+    if not is_instrumentation_enabled():
+        return
     quality: set[str] = set()
     attributes: dict[str, Any] = {
         semconv.RECORD: record.value,
@@ -96,5 +100,5 @@ def _emit(record: Record, table: dict[str, Attribute], fields: dict[str, object]
         if clean is not None:
             attributes[table[name].key] = str(clean) if isinstance(clean, UUID) else clean
     if quality:
-        attributes[semconv.QUALITY] = sorted(quality)
+        attributes[semconv.QUALITY] = [str(flag) for flag in sorted(quality)]
     current_recorder().tracer.start_span(f"intent.{record.value}", attributes=attributes).end()

@@ -3,24 +3,21 @@
 
 from collections.abc import Callable, Collection, Sequence
 from importlib.metadata import entry_points
-from types import ModuleType
-from typing import Any, Final, cast
+from typing import Any, Final
 
-import wrapt
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
-from opentelemetry.instrumentation.utils import unwrap
 
-from intent_events.errors import SettingsError, TargetError
+from intent_events.errors import SettingsError
 from intent_events.instrument.current import current_recorder, make_recorder, set_recorder, settings_or_defaults
 from intent_events.instrument.mapping import HandlerMapping, load_mapping
+from intent_events.instrument.recorder import Recorder
 from intent_events.instrument.stages import StageWrapper
+from intent_events.instrument.targets import Targets
 from intent_events.instrument.troubles import trouble
 from intent_events.instrument.wrappers import HandlerWrapper
 
 DELIVERY_GROUP: Final = "intent_events_delivery"
 """Entry point group of what delivers records: callables ``attach(tracer_provider, meter_provider) -> detach``."""
-
-Wrapper = Callable[..., Any]
 
 
 class IntentEventsInstrumentor(BaseInstrumentor):
@@ -38,8 +35,7 @@ class IntentEventsInstrumentor(BaseInstrumentor):
     * ``delivery``: False leaves delivery to an exporter that the host sets up by itself.
     """
 
-    _active: bool = False
-    _wrapped: list[tuple[object, str]]
+    _targets: Targets
     _detach: list[Callable[[], None]]
 
     def instrumentation_dependencies(self) -> Collection[str]:
@@ -56,57 +52,29 @@ class IntentEventsInstrumentor(BaseInstrumentor):
                 meter_provider=kwargs.get("meter_provider"),
             )
         )
-        self._active = True
-        self._wrapped = []
         mapping = kwargs.get("mapping") or _mapping_or_none(settings.mapping) or HandlerMapping()
-        targets: Sequence[str] = kwargs.get("targets") or settings.targets
-        for target in targets:
-            self._wrap(target, HandlerWrapper(self._recorder, mapping))
+        given: Sequence[str] | str = kwargs.get("targets") or settings.targets
+        self._targets = targets = Targets()
+
+        def recorder() -> Recorder | None:
+            return current_recorder() if targets.active else None
+
+        for target in dict.fromkeys([given] if isinstance(given, str) else given):
+            targets.wrap(target, HandlerWrapper(recorder, mapping))
         for name, target in (kwargs.get("stages") or mapping.stages).items():
-            self._wrap(target, StageWrapper(name, self._recorder))
+            targets.wrap(target, StageWrapper(name, recorder))
         self._detach = []
         if kwargs.get("delivery", True):
             self._detach = _attach_delivery(kwargs.get("tracer_provider"), kwargs.get("meter_provider"))
 
     def _uninstrument(self, **_kwargs: Any) -> None:
-        self._active = False
-        for holder, name in self._wrapped:
-            unwrap(holder, name)  # pyright: ignore[reportArgumentType] - it takes a class as well as a module
-        self._wrapped = []
-        for detach in self._detach:
-            detach()
-        self._detach = []
+        self._targets.undo()
         set_recorder(None)
-
-    def _recorder(self) -> Any:
-        return current_recorder() if self._active else None
-
-    def _wrap(self, target: str, wrapper: Wrapper) -> None:
-        module, _, path = target.partition(":")
-        if not module or not path:
-            trouble(f"intent-events: the target {target!r} is not of the form pkg.mod:Class.method and is passed over")
-            return
-
-        def wrap_now(imported: ModuleType) -> None:
-            if not self._active:
-                return
+        while self._detach:
             try:
-                self._wrapped.append(_wrap_in(imported, path, wrapper))
-            except TargetError as error:  # a misspelt target must not break the import of the host's module
-                trouble(f"intent-events: {error}")
-
-        wrapt.register_post_import_hook(wrap_now, module)
-
-
-def _wrap_in(module: ModuleType, path: str, wrapper: Wrapper) -> tuple[object, str]:
-    *holders, name = path.split(".")
-    holder: object = module
-    for part in holders:
-        holder = getattr(holder, part, None)
-    if not callable(getattr(holder, name, None)):
-        raise TargetError(f"the target {module.__name__}:{path} names nothing that can be called: check its spelling")
-    wrapt.wrap_function_wrapper(cast("ModuleType", holder), name, wrapper)
-    return holder, name
+                self._detach.pop()()
+            except Exception as error:  # noqa: BLE001 - a delivery that cannot stop must not keep the others from stopping
+                trouble("intent-events: a delivery could not be detached", error)
 
 
 def _mapping_or_none(path: Any) -> HandlerMapping | None:
@@ -122,6 +90,8 @@ def _attach_delivery(tracer_provider: Any, meter_provider: Any) -> list[Callable
     for point in entry_points(group=DELIVERY_GROUP):
         try:
             detach.append(point.load()(tracer_provider, meter_provider))
+        except SettingsError as error:  # a variable or the file that it names cannot be used; the text says which
+            trouble(f"intent-events: {error}. Nothing is delivered until that is mended")
         except Exception as error:  # noqa: BLE001 - a delivery that cannot start must not keep the host from running
             trouble("intent-events: delivery could not be attached: see `pip check` and the settings", error)
     return detach

@@ -34,6 +34,13 @@ FROM_ARGUMENTS: Final = (
 _UTTERANCE: Final = "utterance"
 _MARKS: Final = ("outcome", "chosen_verb_fqn", "semreg_mode", "verb_candidates_pre")
 
+_KNOWN: Final[dict[str, frozenset[str] | None]] = {
+    "arguments": frozenset({_UTTERANCE, *TRACE_FIELDS}),
+    "result": frozenset({"trace", *TRACE_FIELDS}),
+    "outcomes": None,
+    "stages": frozenset(stage.value for stage in Stage),
+}
+
 _Parts = tuple[str, ...]
 
 
@@ -53,9 +60,27 @@ class HandlerMapping:
     outcomes: Mapping[str, str] = field(default_factory=dict[str, str])
     stages: Mapping[str, str] = field(default_factory=dict[str, str])
 
-    def apply(self, result: object) -> object:
-        """The trace that a result has, as an object or mapping with the fields of an IntentTrace; None without one."""
-        found = _resolve(result, self.result["trace"]) if "trace" in self.result else find_trace(result)
+    def __post_init__(self) -> None:
+        """Check the names, since a misspelt one would lose what it stands for at every call.
+
+        Raises:
+            SettingsError: a field or stage does not exist.
+        """
+        for table, names in (("arguments", self.arguments), ("result", self.result), ("stages", self.stages)):
+            for name in names:
+                _check(table, name, "the mapping")
+
+    def trace_in(self, result: object) -> object:
+        """The trace of the orchestrator's own that a result is or has; None without one."""
+        return _resolve(result, self.result["trace"]) if "trace" in self.result else find_trace(result)
+
+    def apply(self, found: object, result: object) -> object:
+        """What to record, as an object or mapping with the fields of an IntentTrace; None when there is nothing.
+
+        Args:
+            found: the trace that the result has.
+            result: what the handler gave.
+        """
         mapped = {name: _resolve(result, path) for name, path in self.result.items() if name != "trace"}
         if not self.outcomes and not mapped:
             return found
@@ -81,26 +106,18 @@ def load_mapping(path: Path) -> HandlerMapping:
     """
     try:
         tables = tomllib.loads(path.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:  # not there, not UTF-8, or no TOML
+    except (OSError, ValueError, RecursionError) as error:  # not there, not UTF-8, no TOML, or nested beyond reading
         raise SettingsError(
             f"the mapping file {path} cannot be read ({type(error).__name__}): give a readable TOML file"
         ) from error
-    known = {
-        "arguments": {_UTTERANCE, *TRACE_FIELDS},
-        "result": {"trace", *TRACE_FIELDS},
-        "outcomes": None,
-        "stages": {stage.value for stage in Stage},
-    }
     read: dict[str, dict[str, str]] = {}
     for table, entries in tables.items():
-        if table not in known:
-            raise SettingsError(f"the mapping file {path} has a table [{table}]: only {', '.join(known)} are known")
+        if table not in _KNOWN:
+            raise SettingsError(f"the mapping file {path} has a table [{table}]: only {', '.join(_KNOWN)} are known")
         if not isinstance(entries, dict):
             raise SettingsError(f"the mapping file {path} gives {table} a value: make it a table [{table}]")
         for name, where in cast("dict[str, object]", entries).items():
-            names = known[table]
-            if names is not None and name not in names:
-                raise SettingsError(f"the mapping file {path} maps {name} in [{table}]: it knows {sorted(names)}")
+            _check(table, name, f"the mapping file {path}")
             if not isinstance(where, str) or not where:
                 raise SettingsError(f"the mapping file {path} gives {name} in [{table}] no text: write it as a string")
             read.setdefault(table, {})[name] = where
@@ -112,6 +129,12 @@ def load_mapping(path: Path) -> HandlerMapping:
     )
 
 
+def _check(table: str, name: str, whose: str) -> None:
+    names = _KNOWN[table]
+    if names is not None and name not in names:
+        raise SettingsError(f"{whose} maps {name} in [{table}]: it knows {', '.join(sorted(names))}")
+
+
 def find_trace(result: object) -> object:
     """The trace that a result is or has under ``trace``; None when it has none."""
     if isinstance(result, IntentTrace):
@@ -119,7 +142,7 @@ def find_trace(result: object) -> object:
     if result is None or isinstance(result, (str, bytes, int, float)):
         return None
     trace = field_of(result, "trace")
-    if trace is not None and not callable(trace):
+    if not (trace is None or isinstance(trace, (str, bytes, int, float)) or callable(trace)):
         return trace
     has = [field_of(result, mark) is not None for mark in _MARKS]
     return result if has[0] and any(has[1:]) else None
@@ -128,7 +151,7 @@ def find_trace(result: object) -> object:
 class ArgumentReader:
     """Reads the text and the fields of one handler's arguments, by the positions that its signature gives them."""
 
-    __slots__ = ("_mapping", "_names")
+    __slots__ = ("_defaults", "_mapping", "_names")
 
     def __init__(self, handler: Callable[..., object], mapping: HandlerMapping) -> None:
         """Read the arguments of this handler.
@@ -138,7 +161,7 @@ class ArgumentReader:
             mapping: where things are when they have other names.
         """
         self._mapping = mapping
-        self._names = _positional(handler)
+        self._names, self._defaults = _parameters(handler)
 
     def read(self, args: Sequence[object], kwargs: Mapping[str, object]) -> tuple[object, dict[str, Any]]:
         """The raw text, and the fields that are known before the handler runs.
@@ -147,13 +170,13 @@ class ArgumentReader:
             args: positional arguments, without ``self``.
             kwargs: arguments by name.
         """
-        given = {**dict(zip(self._names, args, strict=False)), **kwargs}
+        given = {**self._defaults, **dict(zip(self._names, args, strict=False)), **kwargs}
         contexts = [given[name] for name in CONTEXTS if given.get(name) is not None]
         mapped = self._mapping.arguments
         if _UTTERANCE in mapped:
             text = _resolve(given, mapped[_UTTERANCE])
         else:
-            text = next((given[role] for role in ROLES if isinstance(given.get(role), str)), None)
+            text = next((given[role] for role in ROLES if issubclass(type(given.get(role)), str)), None)
         fields: dict[str, Any] = {}
         for name in FROM_ARGUMENTS:
             value = given.get(name)
@@ -168,22 +191,24 @@ class ArgumentReader:
         return text, fields
 
 
-def _positional(handler: Callable[..., object]) -> tuple[str, ...]:
+def _parameters(handler: Callable[..., object]) -> tuple[tuple[str, ...], dict[str, object]]:
+    """Names of the parameters that may be given by position, and what stands for those that are not given."""
     try:
         parameters = signature(handler).parameters.values()
     except (TypeError, ValueError):  # a built-in without a signature: its arguments are read by name only
         trouble("intent-events: a handler has no signature, so only its named arguments are recorded")
-        return ()
+        return (), {}
     kinds = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
-    return tuple(parameter.name for parameter in parameters if parameter.kind in kinds)
+    names = tuple(parameter.name for parameter in parameters if parameter.kind in kinds)
+    return names, {each.name: each.default for each in parameters if each.default is not Parameter.empty}
 
 
 def _resolve(root: object, path: _Parts) -> object:
     value = root
     for part in path:
-        if isinstance(value, (list, tuple)):
+        if part.isdecimal() and issubclass(type(value), (list, tuple)):
             items = cast("Sequence[object]", value)
-            value = items[int(part)] if part.isdecimal() and int(part) < len(items) else None
+            value = items[int(part)] if int(part) < len(items) else None
         else:
             value = field_of(value, part)
     return value

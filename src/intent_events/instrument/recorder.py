@@ -20,7 +20,7 @@ from intent_events.identity import event_id_of
 from intent_events.instrument.attributes import attributes_of
 from intent_events.instrument.troubles import trouble
 from intent_events.instrument.turns import Turns
-from intent_events.mending import field_of
+from intent_events.mending import field_of, text
 from intent_events.privacy import Privacy, TextRecord
 from intent_events.semconv import Outcome
 from intent_events.trace import TRACE_FIELDS, IntentTrace, Recording, active_recording, new_event_id
@@ -29,7 +29,9 @@ from intent_events.version import __version__
 SCOPE_NAME: Final = "intent_events"
 """Instrumentation scope of our spans and metrics."""
 
-Attached = tuple[Token[Any], Token[Recording | None] | None]
+_CANCELLED: Final = (CancelledError, KeyboardInterrupt)
+
+Attached = tuple[Token[Any], Token[Recording | None]]
 
 _UNRECORDED: Final = (
     "intent-events: no span is recording, so utterances are not stored: set up an OpenTelemetry SDK "
@@ -60,9 +62,9 @@ EMITTER: Final = Emitter()
 
 
 class OpenRecording:
-    """One utterance while it is being handled; also the nested call of a handler, which leaves a child span only."""
+    """One utterance while it is being handled; also a nested call or a stage of it, which leaves a child span only."""
 
-    __slots__ = ("_kept", "_nested", "_recorder", "_span", "ended", "event_id", "trace")
+    __slots__ = ("_asked", "_kept", "_outer", "_recorder", "_span", "ended", "event_id", "trace")
 
     def __init__(
         self,
@@ -71,35 +73,42 @@ class OpenRecording:
         event_id: UUID,
         trace: IntentTrace,
         kept: TextRecord | None,
-        *,
-        nested: bool,
+        outer: "OpenRecording | None" = None,
     ) -> None:
         self._recorder = recorder
         self._span = span
         self._kept = kept
-        self._nested = nested
+        self._outer = outer
+        self._asked = None if outer else recorder.chain(trace)
         self.event_id = event_id
         self.trace = trace
         self.ended = False
 
-    @property
-    def tracer(self) -> Tracer:
-        """Makes the spans of this utterance."""
-        return self._recorder.tracer
+    def child(self, name: str, attributes: Mapping[str, bool | str]) -> "OpenRecording":
+        """Start a child span of this utterance: a nested call of a handler, or a stage.
+
+        Args:
+            name: name of the span.
+            attributes: attributes of the span.
+        """
+        span = self._recorder.tracer.start_span(name, attributes=attributes)
+        return OpenRecording(self._recorder, span, self.event_id, self.trace, None, self._outer or self)
 
     def attach(self) -> Attached | None:
         """Make the span current in this task or thread; give the result to :meth:`detach` in the same one."""
         token = context_api.attach(set_span_in_context(self._span))
-        return token, None if self._nested else active_recording.set(self)
+        return token, active_recording.set(self._outer or self)
 
     def detach(self, attached: Attached | None) -> None:
         """Undo :meth:`attach`."""
         if attached is None:
             return
         token, recording = attached
-        context_api.detach(token)
-        if recording is not None:
+        try:
             active_recording.reset(recording)
+        except ValueError:  # dropped from another context, as by a dying event loop: there is nothing of ours in it
+            return
+        context_api.detach(token)
 
     def merge(self, found: object) -> None:
         """Take what a trace of the orchestrator's own says over what is known so far.
@@ -108,7 +117,7 @@ class OpenRecording:
             found: an IntentTrace, or an object or mapping with fields named as its fields.
         """
         trace = self.trace
-        if found is None or found is trace or self._nested:
+        if found is None or found is trace or self._outer:
             return
         if isinstance(found, IntentTrace):
             found.event_id, found.delivery = trace.event_id, trace.delivery
@@ -132,9 +141,9 @@ class OpenRecording:
             return
         self.ended = True
         try:
-            if not self._nested:
+            if self._outer is None:
                 self._record(error)
-            elif error is not None and not isinstance(error, (CancelledError, GeneratorExit)):
+            elif error is not None and not isinstance(error, (GeneratorExit, *_CANCELLED)):
                 self._span.set_status(StatusCode.ERROR)
                 self._span.set_attribute(semconv.ERROR_TYPE, type_of(error))
         except Exception as failure:  # noqa: BLE001 - whatever fails in recording must not reach the host
@@ -149,8 +158,11 @@ class OpenRecording:
         trace, span = self.trace, self._span
         if error is not None:
             _judge(trace, error)
-        self._recorder.chain(trace)
-        self._recorder.turns.ended(str(trace.session_id), self.event_id, trace.outcome)
+        if self._recorder.synthetic:
+            trace.synthetic = True
+        session = self._recorder.chain(trace, self._asked)
+        if session is not None:
+            self._recorder.turns.ended(session, self.event_id, text(trace.outcome, set()))
         if not span.is_recording():
             return
         attributes: dict[str, Any] = {}
@@ -170,13 +182,18 @@ class OpenRecording:
             span.set_status(StatusCode.ERROR)
 
 
-class _NotRecording(OpenRecording):
+class NotRecording(OpenRecording):
     """Records nothing, so that a handler takes the same way when its recording could not begin."""
 
     __slots__ = ()
 
-    def __init__(self) -> None:  # pyright: ignore[reportMissingSuperCall] - it has no span to hold
-        self.trace = IntentTrace()
+    def __init__(self, trace: IntentTrace | None = None) -> None:  # pyright: ignore[reportMissingSuperCall] - it has no span to hold
+        """Stand in for a recording.
+
+        Args:
+            trace: what the handler may fill all the same.
+        """
+        self.trace = trace or IntentTrace()
 
     def attach(self) -> Attached | None:
         """Leave the context as it is."""
@@ -189,10 +206,6 @@ class _NotRecording(OpenRecording):
 
     def end(self, error: BaseException | None = None) -> None:
         """End nothing."""
-
-
-NOT_RECORDING: Final[OpenRecording] = _NotRecording()
-"""Stands in for a recording that could not begin."""
 
 
 class Recorder:
@@ -240,8 +253,7 @@ class Recorder:
         """
         outer = active_recording.get()
         if isinstance(outer, OpenRecording) and not outer.ended:
-            span = self._tracer.start_span(semconv.SPAN_NAME, attributes={semconv.ROOT: False})
-            return OpenRecording(self, span, outer.event_id, outer.trace, None, nested=True)
+            return outer.child(semconv.SPAN_NAME, {semconv.ROOT: False})
         start_ns = time_ns()
         span = self._tracer.start_span(semconv.SPAN_NAME, start_time=start_ns)
         if span.is_recording():
@@ -252,20 +264,23 @@ class Recorder:
             self._unrecorded.add(1)
             trouble(_UNRECORDED)
         trace = IntentTrace(event_id=event_id, delivery=track(event_id), **fields)
-        if self.synthetic:
-            trace.synthetic = True
-        self.chain(trace)
-        kept = self.privacy.record(utterance) if isinstance(utterance, str) else None
-        return OpenRecording(self, span, event_id, trace, kept, nested=False)
+        kept = self.privacy.record(str.__str__(utterance)) if isinstance(utterance, str) else None
+        return OpenRecording(self, span, event_id, trace, kept)
 
-    def chain(self, trace: IntentTrace) -> None:
+    def chain(self, trace: IntentTrace, asked: str | None = None) -> str | None:
         """Say whose question the utterance answers, unless the orchestrator did.
 
         Args:
             trace: asked at the start, and at the end again for a session that only the result names.
+            asked: the session that was asked for at the start; a question that it was asked since is not answered yet.
+
+        Returns:
+            The session that was asked for.
         """
-        if trace.session_id is not None and trace.parent_event_id is None:
-            trace.parent_event_id = self.turns.answered_by(str(trace.session_id))
+        session = None if trace.session_id is None else text(trace.session_id, set())
+        if session is not None and session != asked and trace.parent_event_id is None:
+            trace.parent_event_id = self.turns.answered_by(session)
+        return session
 
 
 def type_of(error: BaseException) -> str:
@@ -278,7 +293,7 @@ def _judge(trace: IntentTrace, error: BaseException) -> None:
     """Outcome of a handler that did not return."""
     if isinstance(error, GeneratorExit):
         trace.outcome = trace.outcome or Outcome.CANCELLED  # the reader left; what was said before stays true
-    elif isinstance(error, (CancelledError, KeyboardInterrupt)):
+    elif isinstance(error, _CANCELLED):
         trace.outcome = Outcome.CANCELLED
     else:
         trace.outcome = Outcome.ERROR

@@ -1,15 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """Stages of the handling of an utterance, each a child span of it."""
 
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
-from inspect import iscoroutinefunction
+from inspect import iscoroutine, iscoroutinefunction
 from typing import Any
 
-from opentelemetry.trace import StatusCode, use_span
+from opentelemetry.instrumentation.utils import is_instrumentation_enabled
 
 from intent_events import semconv
-from intent_events.instrument.recorder import OpenRecording, type_of
+from intent_events.instrument.recorder import OpenRecording
+from intent_events.instrument.troubles import trouble
 from intent_events.trace import active_recording
 
 
@@ -23,22 +24,39 @@ def stage(name: str) -> Generator[None]:
     Raises:
         Exception: whatever the body raises, untouched; only its type is recorded.
     """
+    with _within(_begin(str(name))):
+        yield
+
+
+def _begin(name: str) -> OpenRecording | None:
     recording = active_recording.get()
-    if not isinstance(recording, OpenRecording) or recording.ended:
+    if not isinstance(recording, OpenRecording) or recording.ended or not is_instrumentation_enabled():
+        return None
+    try:
+        return recording.child(name, {semconv.STAGE: name})
+    except Exception as error:  # noqa: BLE001 - a sampler or span processor of any make raises through start_span()
+        trouble("intent-events: a stage could not be recorded", error)
+        return None
+
+
+@contextmanager
+def _within(opened: OpenRecording | None) -> Generator[None]:
+    if opened is None:
         yield
         return
-    span = recording.tracer.start_span(str(name), attributes={semconv.STAGE: str(name)})
-    with use_span(span, end_on_exit=True, record_exception=False, set_status_on_exception=False):
-        try:
-            yield
-        except Exception as error:
-            span.set_status(StatusCode.ERROR)
-            span.set_attribute(semconv.ERROR_TYPE, type_of(error))
-            raise
+    attached = opened.attach()
+    try:
+        yield
+    except BaseException as error:
+        opened.detach(attached)
+        opened.end(error)
+        raise
+    opened.detach(attached)
+    opened.end()
 
 
 class StageWrapper:
-    """Wraps one function as a stage; called with the convention of wrapt."""
+    """Wraps one function, plain or asynchronous, as a stage; called with the convention of wrapt."""
 
     __slots__ = ("_active", "_name")
 
@@ -60,9 +78,27 @@ class StageWrapper:
             return function(*args, **kwargs)
         if iscoroutinefunction(function):
             return self._await(function, args, kwargs)
-        with stage(self._name):
+        opened = _begin(self._name)
+        if opened is None:
             return function(*args, **kwargs)
+        attached = opened.attach()
+        try:
+            result = function(*args, **kwargs)
+        except BaseException as error:
+            opened.detach(attached)
+            opened.end(error)
+            raise
+        opened.detach(attached)
+        if iscoroutine(result):
+            return _finish(opened, result)
+        opened.end()
+        return result
 
     async def _await(self, function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         with stage(self._name):
             return await function(*args, **kwargs)
+
+
+async def _finish(opened: OpenRecording, work: Awaitable[Any]) -> Any:
+    with _within(opened):
+        return await work

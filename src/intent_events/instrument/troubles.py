@@ -7,6 +7,7 @@ from typing import Final
 
 _LOGGER: Final = getLogger("intent_events")
 _QUIET_S: Final = 60.0
+_MOST: Final = 1_000
 _last: Final[dict[str, float]] = {}
 
 
@@ -20,6 +21,8 @@ def trouble(message: str, error: BaseException | None = None) -> None:
     now = monotonic()
     if now - _last.get(message, -_QUIET_S) < _QUIET_S:
         return
+    if len(_last) >= _MOST:  # messages are few; should one hold what differs each time, memory stays bounded
+        _last.clear()
     _last[message] = now
     if error is None:
         _LOGGER.warning("%s", message)

@@ -5,25 +5,42 @@ The handler is called exactly once, with the arguments it was given; its result 
 untouched. Whatever way it ends, its recording ends once.
 """
 
-from asyncio import CancelledError, isfuture
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping, MutableMapping, Sequence
+import asyncio
+import sys
+from asyncio import CancelledError
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator, Mapping, MutableMapping, Sequence
 from concurrent.futures import Future
-from inspect import isasyncgen, isasyncgenfunction, iscoroutine, iscoroutinefunction, isgenerator, isgeneratorfunction
-from typing import Any, cast
+from functools import partial
+from inspect import (
+    CO_ITERABLE_COROUTINE,
+    isasyncgen,
+    isasyncgenfunction,
+    isawaitable,
+    iscoroutine,
+    iscoroutinefunction,
+    isgenerator,
+    isgeneratorfunction,
+)
+from types import AsyncGeneratorType, CoroutineType, GeneratorType
+from typing import Any, Final, TypeVar, cast
 from weakref import finalize
 
 from opentelemetry.instrumentation.utils import is_instrumentation_enabled
 
 from intent_events.instrument.mapping import ArgumentReader, HandlerMapping
-from intent_events.instrument.recorder import NOT_RECORDING, OpenRecording, Recorder
+from intent_events.instrument.recorder import NotRecording, OpenRecording, Recorder
 from intent_events.instrument.troubles import trouble
 from intent_events.mending import field_of
 from intent_events.trace import IntentTrace
 
+T = TypeVar("T")
 Handler = Callable[..., Any]
 Begin = Callable[[], OpenRecording]
 AsyncSteps = AsyncGenerator[Any, Any]
 Steps = Generator[Any, Any, Any]
+
+_GOES_ON: Final = (CoroutineType, AsyncGeneratorType, GeneratorType, asyncio.Future, Future)
+"""What a handler may return that goes on working after it has returned."""
 
 
 class HandlerWrapper:
@@ -61,7 +78,7 @@ class HandlerWrapper:
 
     def _driver_of(self, handler: Handler) -> Callable[[Begin, Handler], Any]:
         """How a handler of this kind is run; the kind is a wrapper's for good."""
-        if iscoroutinefunction(handler):
+        if iscoroutinefunction(handler) or _is_generator_coroutine(handler):
             return self._await
         if isasyncgenfunction(handler):
             return self._stream_async
@@ -83,28 +100,35 @@ class HandlerWrapper:
         self, recorder: Recorder, handler: Handler, args: Sequence[Any], kwargs: Mapping[str, Any]
     ) -> OpenRecording:
         try:
-            if self._reader is None:
-                self._reader = ArgumentReader(handler, self._mapping)
-            text, fields = self._reader.read(args, kwargs)
+            text, fields = self._read(handler, args, kwargs)
             return recorder.begin(text, fields)
         except Exception as error:  # noqa: BLE001 - whatever fails in recording, the handler must run
             trouble("intent-events: an utterance could not be recorded", error)
-            return NOT_RECORDING
+            return NotRecording()
+
+    def _read(self, handler: Handler, args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[object, dict[str, Any]]:
+        try:
+            if self._reader is None:
+                self._reader = ArgumentReader(handler, self._mapping)
+            return self._reader.read(args, kwargs)
+        except Exception as error:  # noqa: BLE001 - a foreign argument may do anything when it is read
+            trouble("intent-events: the arguments of a handler could not be read", error)
+            return None, {}
 
     def _hand_over(self, recording: OpenRecording, result: Any) -> Any:
         """Give the result to the caller; one that goes on working keeps its recording open until it is done."""
-        if iscoroutine(result):
-            return self._await(lambda: recording, lambda: cast("Awaitable[Any]", result))
-        if isasyncgen(result):
-            return _end_if_dropped(self._stream_async(lambda: recording, lambda: result), recording)
-        if isgenerator(result):
-            return _end_if_dropped(self._stream(lambda: recording, lambda: result), recording)
-        if isfuture(result) or isinstance(result, Future):
-            future = cast("Future[Any]", result)
-            future.add_done_callback(lambda done: self._end_with_future(recording, done))
-            return future
-        self._end(recording, result)
-        return result
+        if not issubclass(type(result), _GOES_ON):
+            self._end(recording, result)
+            return result
+        work: Any = result
+        if iscoroutine(work) or (isgenerator(work) and isawaitable(work)):
+            return _end_if_dropped(self._await(lambda: recording, lambda: work), recording, work)
+        if isasyncgen(work):
+            return _end_if_dropped(self._stream_async(lambda: recording, lambda: work), recording)
+        if isgenerator(work):
+            return _end_if_dropped(self._stream(lambda: recording, lambda: work), recording)
+        work.add_done_callback(partial(self._end_with_future, recording))
+        return work
 
     async def _await(self, begin: Begin, call: Callable[[], Awaitable[Any]]) -> Any:
         recording = begin()
@@ -119,7 +143,7 @@ class HandlerWrapper:
         return self._hand_over(recording, result)
 
     def _stream(self, begin: Begin, call: Callable[[], Steps]) -> Steps:
-        recording, steps = begin(), call()
+        recording, steps = _begun(begin, call)
         step: Callable[[Any], Any] = steps.send
         value: Any = None
         try:
@@ -140,15 +164,20 @@ class HandlerWrapper:
             self._end(recording, stop.value)
             return stop.value
         except BaseException as error:
+            ended_by, attached = error, recording.attach()
             try:
                 steps.close()
+            except BaseException as failure:
+                ended_by = failure
+                raise
             finally:
-                recording.end(error)
+                recording.detach(attached)
+                recording.end(ended_by)
             raise
 
     async def _stream_async(self, begin: Begin, call: Callable[[], AsyncSteps]) -> AsyncSteps:
-        recording, steps = begin(), call()
-        step: Callable[[Any], Awaitable[Any]] = steps.asend
+        recording, steps = _begun(begin, call)
+        step: Callable[[Any], Awaitable[Any]] = partial(_first_step, steps)
         value: Any = None
         try:
             while True:
@@ -167,10 +196,18 @@ class HandlerWrapper:
         except StopAsyncIteration:
             self._end(recording, None)
         except BaseException as error:
+            ended_by, attached = error, recording.attach()
             try:
-                await steps.aclose()
+                if not getattr(
+                    steps, "ag_running", False
+                ):  # one that is dropped in the middle of a step closes when it is freed
+                    await steps.aclose()
+            except BaseException as failure:
+                ended_by = failure
+                raise
             finally:
-                recording.end(error)
+                recording.detach(attached)
+                recording.end(ended_by)
             raise
 
     def _see(self, recording: OpenRecording, item: object) -> None:
@@ -192,19 +229,52 @@ class HandlerWrapper:
         _tell(found, persisted=recording.trace.telemetry_persisted)
 
     def _merge(self, recording: OpenRecording, result: object) -> object:
+        """Record the trace that a result has, and hand it over as the orchestrator knows it."""
         try:
-            found = self._mapping.apply(result)
-            recording.merge(found)
+            found = self._mapping.trace_in(result)
+            recording.merge(self._mapping.apply(found, result))
         except Exception as error:  # noqa: BLE001 - a foreign result may do anything when it is read
             trouble("intent-events: the result of a handler could not be read", error)
             return None
         return found
 
 
-def _end_if_dropped(stream: Steps | AsyncSteps, recording: OpenRecording) -> Steps | AsyncSteps:
-    """A stream that nobody reads to its end is an utterance all the same."""
-    finalize(stream, recording.end, GeneratorExit())
-    return stream
+def _is_generator_coroutine(handler: Handler) -> bool:
+    """Whether a handler is a generator function that ``types.coroutine`` made one to be awaited."""
+    code = getattr(handler, "__code__", None)
+    return code is not None and bool(code.co_flags & CO_ITERABLE_COROUTINE)
+
+
+def _begun(begin: Begin, call: Callable[[], T]) -> tuple[OpenRecording, T]:
+    """The recording and the stream; a call that does not fit the handler is an utterance all the same."""
+    recording = begin()
+    try:
+        return recording, call()
+    except BaseException as error:
+        recording.end(error)
+        raise
+
+
+def _first_step(steps: AsyncSteps, value: Any) -> Awaitable[Any]:
+    """Start a stream behind the event loop's back: a loop that shut down would close it under what wraps it."""
+    hooks = sys.get_asyncgen_hooks()
+    sys.set_asyncgen_hooks(None, None)
+    try:
+        return steps.asend(value)
+    finally:
+        sys.set_asyncgen_hooks(*hooks)
+
+
+def _end_if_dropped(wrapped: T, recording: OpenRecording, work: Coroutine[Any, Any, Any] | None = None) -> T:
+    """A stream that nobody reads to its end, and work that nobody awaits, is an utterance all the same."""
+    finalize(wrapped, _drop, recording, work)
+    return wrapped
+
+
+def _drop(recording: OpenRecording, work: Coroutine[Any, Any, Any] | None) -> None:
+    if work is not None:
+        work.close()  # what wraps it has warned already when it was never awaited
+    recording.end(GeneratorExit())
 
 
 def _tell(found: object, *, persisted: bool) -> None:

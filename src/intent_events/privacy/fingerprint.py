@@ -8,7 +8,6 @@ from hashlib import sha256
 from typing import Final
 from unicodedata import normalize as unicode_form
 
-
 _PIECE: Final = 256
 
 

@@ -127,7 +127,7 @@ def load_vocabulary(path: Path) -> frozenset[str]:
     """
     try:
         return frozenset(_entries(path.read_text("utf-8")))
-    except (OSError, UnicodeDecodeError) as error:  # not there, not readable, or not UTF-8
+    except (OSError, ValueError) as error:  # not there, not readable, not UTF-8, or a path that no file can have
         raise SettingsError(
             f"the vocabulary file {path} cannot be read ({type(error).__name__}): give a readable UTF-8 file, "
             "one word or phrase a line"

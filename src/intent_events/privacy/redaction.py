@@ -43,10 +43,8 @@ class Privacy:
     def record(self, text: str) -> TextRecord:
         """What may be kept of one text; linear in its length and never raises on any string."""
         fingerprint = self._fingerprinter.fingerprint
-        masked = self._masker.mask(text)
-        return TextRecord(
-            fingerprint(normalize(text)),
-            self._fingerprinter.key_id,
-            fingerprint(masked.template),
-            masked.preview if self._previews else None,
-        )
+        masked, normal = self._masker.mask(text), normalize(text)
+        text_hash = fingerprint(normal)
+        template_hash = text_hash if masked.template == normal else fingerprint(masked.template)
+        preview = masked.preview if self._previews else None
+        return TextRecord(text_hash, self._fingerprinter.key_id, template_hash, preview)

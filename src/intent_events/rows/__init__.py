@@ -3,6 +3,7 @@
 
 from intent_events.rows.mapping import row_of
 from intent_events.rows.shapes import (
+    CandidateItem,
     ChatEventRow,
     IntentEventRow,
     IntentOutcomeRow,
@@ -12,6 +13,7 @@ from intent_events.rows.shapes import (
 )
 
 __all__ = [
+    "CandidateItem",
     "ChatEventRow",
     "IntentEventRow",
     "IntentOutcomeRow",

@@ -7,6 +7,7 @@ from typing import Any, Final, cast
 
 from intent_events.columns import Candidate
 from intent_events.mending import INT32_MAX, each_text, field_of, integer, score, scores, text, texts
+from intent_events.rows.shapes import CandidateItem
 from intent_events.semconv import (
     CANDIDATES_POST,
     CANDIDATES_PRE,
@@ -18,7 +19,7 @@ from intent_events.semconv import (
     Quality,
 )
 
-_Lists = tuple[list[Candidate] | None, int | None, list[Candidate] | None, int | None]
+_Lists = tuple[list[CandidateItem] | None, int | None, list[CandidateItem] | None, int | None]
 _KEYS: Final = tuple(
     (prefix, prefix + VERBS, prefix + SCORES, prefix + SOURCES, prefix + TOTAL)
     for prefix in (CANDIDATES_PRE, CANDIDATES_POST)
@@ -40,22 +41,25 @@ def candidates_of(attributes: Mapping[str, Any], quality: set[str]) -> _Lists:
 
 def _read(
     attributes: Mapping[str, Any], keys: tuple[str, str, str, str, str], quality: set[str]
-) -> tuple[list[Candidate] | None, int | None]:
+) -> tuple[list[CandidateItem] | None, int | None]:
     prefix, verbs_key, scores_key, sources_key, total_key = keys
+    total = integer(attributes.get(total_key), quality, INT32_MAX)
     verbs = attributes.get(verbs_key)
     if verbs is None:
         maps = _maps(attributes.get(prefix), quality)
         if maps is None:
-            return None, integer(attributes.get(total_key), quality, INT32_MAX)
-        items = [_of_map(item, quality) for item in maps[:MAX_CANDIDATES]]
+            return None, total
+        items: list[CandidateItem] = [_of_map(item, quality) for item in maps[:MAX_CANDIDATES]]
         length = len(maps)
     else:
-        names = texts(verbs, quality, MAX_CANDIDATES) or []
-        length = len(cast("Sequence[object]", verbs)) if isinstance(verbs, (list, tuple)) else len(names)
-        points = scores(_parallel(attributes.get(scores_key), length, quality))
+        listed = _listed(verbs)
+        names = texts(verbs if listed is None else listed, quality, MAX_CANDIDATES)
+        if names is None:
+            return None, total
+        length = len(names if listed is None else listed)
+        points = scores(_parallel(attributes.get(scores_key), length, quality), quality)
         sources = each_text(_parallel(attributes.get(sources_key), length, quality), quality)
         items = list(map(Candidate, names, points or _nothing(names), sources or _nothing(names)))
-    total = integer(attributes.get(total_key), quality, INT32_MAX)
     return items, max(length, total or 0)
 
 
@@ -67,32 +71,43 @@ def _parallel(values: object, length: int, quality: set[str]) -> Sequence[object
     """A list that is in step with the verbs, or nothing: out of step, it would give verbs the scores of others."""
     if values is None:
         return ()
-    items = cast("Sequence[object]", values) if isinstance(values, (list, tuple)) else ()
-    if len(items) != length:
+    items = _listed(values)
+    if items is None or len(items) != length:
         quality.add(Quality.CANDIDATES_MISMATCH)
         return ()
     return items[:MAX_CANDIDATES]
 
 
+def _listed(value: object) -> Sequence[object] | None:
+    """The value when it is a list or tuple; one of a type derived from these is copied, since that may do anything."""
+    kind = type(value)
+    if kind is list or kind is tuple:
+        return cast("Sequence[object]", value)
+    if not issubclass(kind, (list, tuple)):
+        return None
+    own: Any = list if issubclass(kind, list) else tuple
+    return own.__getitem__(value, slice(None))
+
+
 def _maps(value: object, quality: set[str]) -> Sequence[object] | None:
-    if isinstance(value, str):
+    if issubclass(type(value), str):
         try:
-            value = json.loads(value)
+            value = json.loads(str.__str__(cast("str", value)))
         except (ValueError, RecursionError):  # no JSON, as after a length limit cut it, or nested beyond reading
             quality.add(Quality.VALUE_REFUSED)
             return None
     if value is None:
         return None
-    if not isinstance(value, (list, tuple)):
+    items = _listed(value)
+    if items is None:
         quality.add(Quality.VALUE_REFUSED)
-        return None
-    return cast("Sequence[object]", value)
+    return items
 
 
 def _of_map(item: object, quality: set[str]) -> Candidate:
-    if isinstance(item, (str, int, float)):
+    if issubclass(type(item), (str, int, float)):
         return Candidate(text(item, quality) or "?")
     verb = text(field_of(item, "verb"), quality)
     if verb is None:
         quality.add(Quality.CANDIDATES_MISMATCH)
-    return Candidate(verb or "?", score(field_of(item, "score")), text(field_of(item, "source"), quality))
+    return Candidate(verb or "?", score(field_of(item, "score"), quality), text(field_of(item, "source"), quality))

@@ -11,6 +11,7 @@ from intent_events.columns import Attribute
 from intent_events.identity import derived_uuid, event_id_of, is_uuid7, milliseconds_in, parse_uuid
 from intent_events.mending import text, value
 from intent_events.rows.candidates import candidates_of
+from intent_events.rows.quick import quick_columns_of
 from intent_events.rows.shapes import ChatEventRow, IntentEventRow, IntentOutcomeRow, Rejection, RejectReason, Row
 from intent_events.semconv import Quality, Record
 from intent_events.spans import SpanView
@@ -41,6 +42,7 @@ def _plan(table: dict[str, Attribute]) -> _Plan:
 _UTTERANCE: Final = _plan(columns.UTTERANCE)
 _REPLY: Final = _plan(columns.REPLY)
 _OUTCOME: Final = _plan(columns.OUTCOME)
+_DEFAULTS: Final = [default for _, _, default in _UTTERANCE]
 _SCHEMA_VERSION: Final = list(columns.UTTERANCE).index("schema_version")
 _SESSION: Final = list(columns.UTTERANCE).index("session_id")
 _REPLY_SESSION: Final = list(columns.REPLY).index("session_id")
@@ -75,9 +77,13 @@ def row_of(span: SpanView, record: Record) -> Row | Rejection:
         values = _values(_REPLY, attributes, quality)
         _fill_session(values, _REPLY_SESSION, trace_id)
         return ChatEventRow._make((event_id, ts, *values, trace_id, span_id, service, _flags(attributes, quality)))
-    values = _values(_UTTERANCE, attributes, quality)
-    _fill_session(values, _SESSION, trace_id)
-    lists = candidates_of(attributes, quality)
+    quick = quick_columns_of(attributes, _DEFAULTS)
+    if quick is None:
+        values = _values(_UTTERANCE, attributes, quality)
+        _fill_session(values, _SESSION, trace_id)
+        lists = candidates_of(attributes, quality)
+    else:
+        values, lists = quick
     _check_reasons(values, quality)
     if values[_SCHEMA_VERSION] != semconv.SCHEMA_VERSION:
         quality.add(Quality.SCHEMA_VERSION_UNKNOWN)
@@ -109,16 +115,14 @@ def _check_reasons(values: list[Any], quality: set[str]) -> None:
 
 
 def _key_of(span: SpanView, record: Record, quality: set[str]) -> UUID:
-    derived = event_id_of(span.trace_id, span.span_id, span.start_ns)
-    if record is not Record.UTTERANCE:
-        return derived
-    event_id = parse_uuid(span.attributes.get(semconv.EVENT_ID))
-    if event_id is None or not is_uuid7(event_id):
+    given = parse_uuid(span.attributes.get(semconv.EVENT_ID)) if record is Record.UTTERANCE else None
+    if given is not None and is_uuid7(given):
+        if milliseconds_in(given) != span.start_ns // 1_000_000:
+            quality.add(Quality.EVENT_ID_TIME)
+        return given
+    if record is Record.UTTERANCE:
         quality.add(Quality.EVENT_ID_DERIVED)
-        return derived
-    if milliseconds_in(event_id) != milliseconds_in(derived):
-        quality.add(Quality.EVENT_ID_TIME)
-    return event_id
+    return event_id_of(span.trace_id, span.span_id, span.start_ns)
 
 
 def _reason_to_reject(event_id: UUID, span: SpanView) -> RejectReason | None:

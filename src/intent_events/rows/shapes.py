@@ -6,8 +6,10 @@ from enum import StrEnum
 from typing import NamedTuple
 from uuid import UUID
 
-from intent_events.columns import Candidate
 from intent_events.semconv import Record
+
+CandidateItem = tuple[str, float | None, str | None]
+"""One element of a candidate list: verb, score, source. A plain tuple, since a batch has tens of thousands of them."""
 
 
 class IntentEventRow(NamedTuple):
@@ -47,9 +49,9 @@ class IntentEventRow(NamedTuple):
     macro_denied_verbs: list[str] | None
     boost_version: str | None
     registry_version: str | None
-    verb_candidates_pre: list[Candidate] | None
+    verb_candidates_pre: list[CandidateItem] | None
     verb_candidates_pre_total: int | None
-    verb_candidates_post: list[Candidate] | None
+    verb_candidates_post: list[CandidateItem] | None
     verb_candidates_post_total: int | None
     duration_ms: float
     trace_sampled: bool | None
