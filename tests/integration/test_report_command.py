@@ -239,9 +239,7 @@ def test_an_empty_database_is_no_zero(empty_pg: Database) -> None:
 
 def test_the_writer_may_not_read(week: Database, writer_dsn: str) -> None:
     """A role that may only insert gets exit code 3 and is told that a role that may read is needed."""
-    could_not_ask(
-        run("--dsn", writer_dsn), "permission denied for table intent_events", "a role that may read schema agent"
-    )
+    could_not_ask(run("--dsn", writer_dsn), "permission denied for table intent_events", "grant this right to its role")
     assert week.fetchval_now("SELECT count(*) FROM agent.intent_events") == 15
 
 

@@ -143,9 +143,9 @@ def as_markdown(sheet: Sheet) -> str:
 
 
 def as_csv(header: Sequence[str], rows: Iterable[Sequence[Cell]]) -> str:
-    """One table of comma-separated values, with a header line and Unix line ends; None is an empty field."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
+    """One table of comma-separated values as RFC 4180 has it, with a header line; None is an empty field."""
+    out = io.StringIO(newline="")
+    writer = csv.writer(out)  # its own line ends: with others, Python 3.11 leaves a lone carriage return unquoted
     writer.writerow(header)
     writer.writerows(rows)
     return out.getvalue()

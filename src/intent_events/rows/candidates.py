@@ -5,7 +5,6 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, cast
 
-from intent_events.columns import Candidate
 from intent_events.mending import INT32_MAX, each_text, field_of, integer, score, scores, text, texts
 from intent_events.rows.shapes import CandidateItem
 from intent_events.semconv import (
@@ -59,7 +58,7 @@ def _read(
         length = len(names if listed is None else listed)
         points = scores(_parallel(attributes.get(scores_key), length, quality), quality)
         sources = each_text(_parallel(attributes.get(sources_key), length, quality), quality)
-        items = list(map(Candidate, names, points or _nothing(names), sources or _nothing(names)))
+        items = list(zip(names, points or _nothing(names), sources or _nothing(names), strict=True))
     return items, max(length, total or 0)
 
 
@@ -104,10 +103,10 @@ def _maps(value: object, quality: set[str]) -> Sequence[object] | None:
     return items
 
 
-def _of_map(item: object, quality: set[str]) -> Candidate:
+def _of_map(item: object, quality: set[str]) -> CandidateItem:
     if issubclass(type(item), (str, int, float)):
-        return Candidate(text(item, quality) or "?")
+        return text(item, quality) or "?", None, None
     verb = text(field_of(item, "verb"), quality)
     if verb is None:
         quality.add(Quality.CANDIDATES_MISMATCH)
-    return Candidate(verb or "?", score(field_of(item, "score"), quality), text(field_of(item, "source"), quality))
+    return verb or "?", score(field_of(item, "score"), quality), text(field_of(item, "source"), quality)

@@ -33,7 +33,7 @@ _WHY: Final[tuple[tuple[tuple[type[BaseException], ...], str], ...]] = (
     ),
     (
         (asyncpg.InsufficientPrivilegeError,),
-        f"{{place}}: {{message}}; use a role that may read schema agent ({_CHECK})",
+        f"{{place}}: {{message}}; grant this right to its role, or {_CHECK}",
     ),
     (
         (TimeoutError, asyncpg.QueryCanceledError),

@@ -158,6 +158,11 @@ class Writer:
         try:
             return await self._write_once(rows, rejections)
         except _PERMANENT as error:  # a value that the column or a constraint refuses
+            if isinstance(error, asyncpg.CheckViolationError) and error.constraint_name is None:
+                # No CHECK of ours: a partition was attached while the row was on its way to the default one.
+                raise RetryableError(
+                    f"{place_of(self._dsn)} is changing its partitions: the rows are tried again"
+                ) from None
             if len(rows) > 1:
                 middle = len(rows) // 2
                 first = await self._write_or_split(rows[:middle], rejections)

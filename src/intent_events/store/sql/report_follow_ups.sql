@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: Apache-2.0
 -- What became of the utterances of the window, whenever it became known.
 -- $1 since (in the window), $2 until (not in it), $3 scope or null for all, $4 whether synthetic rows count,
 -- $5 rows a section may have, $6 and $7 the window as keys: a UUIDv7 begins with its time.

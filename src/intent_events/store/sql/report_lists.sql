@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: Apache-2.0
 -- Figures of the report that need the items of an utterance's lists, in one pass over the rows that have any.
 -- $1 since (in the window), $2 until (not in it), $3 scope or null for all, $4 whether synthetic rows count,
 -- $5 rows a section may have. An item counts once an utterance, however often its list repeats it.

@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: Apache-2.0
 -- Every figure of the report that needs one value an utterance, in one pass over the window.
 -- $1 since (in the window), $2 until (not in it), $3 scope or null for all, $4 whether synthetic rows count,
 -- $5 rows a section may have, $6 outcomes that are no failure.

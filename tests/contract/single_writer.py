@@ -1,0 +1,185 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The guard of the single pipeline: who may write telemetry, use the writer, set ``intent.*``, read the environment.
+
+It reads syntax trees and SQL texts, so that it holds for every commit, whatever a test happens to run.
+"""
+
+import ast
+import re
+from collections.abc import Iterator
+from enum import StrEnum
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from contract.source_tree import HOLE, Module, SourceTree
+
+WRITER: Final = "intent_events.store.write"
+"""The only module that writes the telemetry tables."""
+
+DOORS: Final = ("intent_events_exporter", "intent_events.sink")
+"""Packages that may use the writer."""
+
+RECORDING: Final = "intent_events.instrument"
+"""The only package that sets ``intent.*`` attributes."""
+
+SETTINGS: Final = "intent_events.settings"
+"""The only module that reads the environment."""
+
+# A row is moved from the default partition to the one that is being made for its month, in one statement: the
+# tables hold the same rows before and after. tests/contract/test_single_writer.py proves it on a database.
+MOVING: Final = (
+    Path("migrations/sql/0001_intent_events.sql"),
+    (
+        "execute format( 'with moved as (delete from agent.%i where ts >= $1 and ts < $2 returning *) "
+        "insert into agent.%i select * from moved', parent || '_default', partition_name)"
+    ),
+)
+"""The one documented exception: its file, and its text in the form in which texts are compared."""
+
+
+class Rule(StrEnum):
+    """What must not be done."""
+
+    WRITES_TABLES = "writes a telemetry table"
+    USES_WRITER = "uses the writer"
+    SETS_INTENT = "sets intent.* attributes"
+    READS_ENVIRONMENT = "reads the environment"
+
+
+class Violation(NamedTuple):
+    """One place where a rule is broken.
+
+    Attributes:
+        path: file within the project.
+        line: line of it; of a SQL file, of the statement.
+        rule: what it does.
+        what: by which words.
+    """
+
+    path: str
+    line: int
+    rule: Rule
+    what: str
+
+
+_COMMENT: Final = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
+_BREAK: Final = re.compile(r"'[ \t]*\n\s*'")
+_TABLE: Final = (
+    r"(?:only )?(?:agent ?\. ?)?(?:intent_events|chat_events|intent_outcomes|dead_letters)(?:_default|_\d{4}_\d{2})?\b"
+)
+# A table that is named at run time could be any.
+_UNKNOWN: Final = rf"(?:only )?(?:agent ?\. ?)?(?:{HOLE}|%\d*\$?[is]\b|\{{)"
+_TARGET: Final = rf"(?:{_TABLE}|{_UNKNOWN})"
+_WRITES: Final = re.compile(
+    rf"insert into {_TARGET}|delete from {_TARGET}|merge into {_TARGET}"
+    rf"|update {_TABLE}|update {_UNKNOWN}\S* set "
+    rf"|(?:truncate|drop table)\b[^;]*?{_TABLE}|truncate (?:table )?{_UNKNOWN}"
+    rf"|copy {_TABLE}(?: ?\([^)]*\))? from|copy {_UNKNOWN}[^;]* from stdin"
+    r"|(?:insert into|delete from|merge into|truncate table)(?: only)?(?: agent ?\.)? ?$"
+)
+_BULK: Final = frozenset({"copy_records_to_table", "copy_to_table", "bulk_insert", "to_sql"})
+_SETTERS: Final = frozenset(
+    {"set_attribute", "set_attributes", "start_span", "start_as_current_span", "add_event", "add_link"}
+)
+_ENVIRONMENT: Final = frozenset({"os.environ", "os.environb", "os.getenv", "os.getenvb", "os.putenv", "os.unsetenv"})
+_IMPORTERS: Final = frozenset({"importlib.import_module", "__import__", "builtins.__import__"})
+
+
+def violations(root: Path) -> list[Violation]:
+    """Every place of a project folder where a rule is broken; an empty list is what the project wants."""
+    tree = SourceTree(root)
+    found = [Violation(str(path), *rest) for path, text in tree.scripts.items() for rest in _in_script(path, text)]
+    for module in tree.modules.values():
+        found += [Violation(str(module.path), *rest) for rest in _in_module(tree, module)]
+    return sorted(set(found))
+
+
+_Found = tuple[int, Rule, str]
+
+
+def _in_script(path: Path, text: str) -> Iterator[_Found]:
+    plain = _plain(text)
+    if path == MOVING[0]:
+        plain = plain.replace(MOVING[1], "", 1)
+    yield from ((1, Rule.WRITES_TABLES, match[0]) for match in _WRITES.finditer(plain))
+
+
+def _plain(text: str) -> str:
+    """A SQL text without comments, quotes of names, breaks within literals and differences of case and white space."""
+    joined = _BREAK.sub("", _COMMENT.sub(" ", text).replace('"', ""))
+    return " ".join(joined.lower().split())
+
+
+def _in_module(tree: SourceTree, module: Module) -> Iterator[_Found]:
+    if module.name != WRITER:
+        yield from _table_writes(tree, module)
+    if module.name != WRITER and not _within(module.name, *DOORS):
+        yield from _uses_of_writer(tree, module)
+    if not _within(module.name, RECORDING):
+        yield from _intent_attributes(tree, module)
+    if module.name != SETTINGS:
+        yield from _environment(tree, module)
+
+
+def _table_writes(tree: SourceTree, module: Module) -> Iterator[_Found]:
+    for line, text in tree.texts(module):
+        yield from ((line, Rule.WRITES_TABLES, match[0]) for match in _WRITES.finditer(_plain(text)))
+        if text in _BULK:
+            yield line, Rule.WRITES_TABLES, text
+    for node in ast.walk(module.tree):
+        if isinstance(node, ast.Attribute) and node.attr in _BULK:
+            yield node.lineno, Rule.WRITES_TABLES, node.attr
+
+
+def _uses_of_writer(tree: SourceTree, module: Module) -> Iterator[_Found]:
+    store, _, name = WRITER.rpartition(".")
+    for line, imported in module.imported:
+        ours = _within(imported, "intent_events", "intent_events_exporter")
+        if _within(imported, WRITER) or imported == f"{store}.*" or (ours and imported.endswith(".Writer")):
+            yield line, Rule.USES_WRITER, imported
+    for node in ast.walk(module.tree):
+        if isinstance(node, ast.Attribute) and _within(tree.dotted(module, node) or "", WRITER):
+            yield node.lineno, Rule.USES_WRITER, WRITER
+        if isinstance(node, ast.Call) and _called(tree, module, node) in _IMPORTERS:
+            given = [tree.text(module, argument) for argument in node.args]
+            known, hole, _ = ((given[0] if given else None) or HOLE).partition(HOLE)
+            if hole and WRITER.startswith(known):
+                yield node.lineno, Rule.USES_WRITER, "imports what is named at run time"
+            elif known.endswith(f".{name}") and given[1:] == [store]:
+                yield node.lineno, Rule.USES_WRITER, WRITER
+    for line, text in tree.texts(module):
+        if WRITER in text or WRITER.replace(".", "/") in text:
+            yield line, Rule.USES_WRITER, text
+
+
+def _called(tree: SourceTree, module: Module, call: ast.Call) -> str | None:
+    name = tree.dotted(module, call.func)
+    return call.func.id if name is None and isinstance(call.func, ast.Name) else name
+
+
+def _intent_attributes(tree: SourceTree, module: Module) -> Iterator[_Found]:
+    """A module that sets attributes of spans at all, and knows a key of ours."""
+    names = {node.attr for node in ast.walk(module.tree) if isinstance(node, ast.Attribute)}
+    names |= {text for _, text in tree.texts(module)}
+    if not names & _SETTERS:
+        return
+    for node in ast.walk(module.tree):
+        if isinstance(node, ast.expr) and (text := tree.text(module, node)) and text.startswith("intent."):
+            yield node.lineno, Rule.SETS_INTENT, text
+
+
+def _environment(tree: SourceTree, module: Module) -> Iterator[_Found]:
+    for line, imported in module.imported:
+        if imported in _ENVIRONMENT or imported == "os.*":
+            yield line, Rule.READS_ENVIRONMENT, imported
+    for node in ast.walk(module.tree):
+        if isinstance(node, ast.Attribute) and (name := tree.dotted(module, node)) in _ENVIRONMENT:
+            yield node.lineno, Rule.READS_ENVIRONMENT, name
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "getattr":
+            owner, text = (*(tree.text(module, one) or tree.dotted(module, one) for one in node.args), None, None)[:2]
+            if f"{owner}.{text}" in _ENVIRONMENT:
+                yield node.lineno, Rule.READS_ENVIRONMENT, f"{owner}.{text}"
+
+
+def _within(name: str, *packages: str) -> bool:
+    return any(name == package or name.startswith(f"{package}.") for package in packages)

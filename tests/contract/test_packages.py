@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the two distributions promise: versions, public names, the form of their files, and what their wheels hold."""
+
+import ast
+import shutil
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Final
+from zipfile import ZipFile
+
+import pytest
+
+import intent_events
+import intent_events_exporter
+from support.postgres import IN_CI
+
+PROJECT: Final = Path(__file__).parents[2]
+LONGEST_MODULE: Final = 500
+SPDX: Final = "SPDX-License-Identifier: Apache-2.0"
+
+
+def sources(*suffixes: str, folders: tuple[str, ...] = ("src", "exporter", "migrations", "tests")) -> Iterator[Path]:
+    """Files of ours with these suffixes."""
+    for folder in folders:
+        for path in sorted((PROJECT / folder).rglob("*")):
+            if path.suffix in suffixes and path.is_file() and "__pycache__" not in path.parts:
+                yield path
+
+
+def test_every_test_says_what_must_hold() -> None:
+    """A test's docstring is the first thing that whoever breaks it reads."""
+    silent = [
+        f"{path.relative_to(PROJECT)}:{node.lineno} {node.name}"
+        for path in sources(".py", folders=("tests",))
+        if path.name.startswith("test_")
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and node.name.startswith("test_")
+        and not ast.get_docstring(node)
+    ]
+    assert silent == []
+
+
+def test_no_module_is_too_long() -> None:
+    """No module has more than 500 lines."""
+    lengths = {path.relative_to(PROJECT): len(path.read_text("utf-8").splitlines()) for path in sources(".py")}
+    assert {str(path): length for path, length in lengths.items() if length > LONGEST_MODULE} == {}
+
+
+def test_every_file_names_its_licence() -> None:
+    """Every source file begins with the SPDX line."""
+    unnamed = [
+        str(path.relative_to(PROJECT))
+        for path in sources(".py", ".sql", ".toml")
+        if path.name != "pyproject.toml" and not path.read_text("utf-8").partition("\n")[0].endswith(SPDX)
+    ]
+    assert unnamed == []
+
+
+def test_no_module_has_a_name_that_says_nothing() -> None:
+    """Nothing is called utils, helpers or common: such a module has no edge."""
+    assert not [
+        path for path in sources(".py") if path.stem in {"utils", "util", "helpers", "helper", "common", "misc"}
+    ]
+
+
+def _project(path: str) -> dict[str, Any]:
+    return tomllib.loads((PROJECT / path).read_text("utf-8"))["project"]
+
+
+def test_one_version() -> None:
+    """Both distributions, what is installed of them, and the code say the same version; the exporter pins the core."""
+    expected = intent_events.__version__
+    core, exporter = _project("pyproject.toml"), _project("exporter/pyproject.toml")
+    assert {core["version"], exporter["version"], version(core["name"]), version(exporter["name"])} == {expected}
+    assert f"intent-events[store]=={expected}" in exporter["dependencies"]
+
+
+def test_the_public_surface_of_the_core() -> None:
+    """``intent_events`` offers these names, each of them there, and no others."""
+    assert set(intent_events.__all__) == {
+        *("IntentEventsInstrumentor", "IntentTrace", "Candidate", "Outcome", "OutcomeKind", "HandlerMapping"),
+        *("record_utterance", "recording", "current_trace", "stage", "record_reply", "record_outcome"),
+        *("load_mapping", "__version__"),
+    }
+    assert all(hasattr(intent_events, name) for name in intent_events.__all__)
+
+
+def test_the_public_surface_of_the_exporter() -> None:
+    """``intent_events_exporter`` offers the exporter, and no others."""
+    assert intent_events_exporter.__all__ == ["IntentEventsSpanExporter"]
+
+
+@pytest.fixture(scope="module")
+def wheels(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Both wheels, built as for a release."""
+    uv = shutil.which("uv", path=str(PROJECT / ".tools" / "bin")) or shutil.which("uv")
+    if uv is None:
+        reason = "no uv to build the wheels with: run make setup"
+        if IN_CI:
+            pytest.fail(reason)
+        pytest.skip(reason)
+    folder = tmp_path_factory.mktemp("wheels")
+    command = [
+        uv,
+        "build",
+        "--all-packages",
+        "--wheel",
+        "--quiet",
+        "--python",
+        sys.executable,
+        "--out-dir",
+        str(folder),
+    ]
+    built = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
+    assert built.returncode == 0, built.stderr
+    return sorted(folder.glob("*.whl"))
+
+
+def test_the_wheels_hold_what_they_need(wheels: list[Path]) -> None:
+    """Types, migrations, queries and data are in the wheels; tests and caches are not."""
+    held = {wheel.name.partition("-")[0]: set(ZipFile(wheel).namelist()) for wheel in wheels}
+    assert set(held) == {"intent_events", "intent_events_exporter"}
+    for path in sources(".py", ".sql", ".txt", ".jsonl", ".typed", ".toml", folders=("src",)):
+        assert str(path.relative_to(PROJECT / "src")) in held["intent_events"]
+    for path in sources(".py", ".sql", folders=("migrations",)):
+        assert f"intent_events/store/migrations/{path.relative_to(PROJECT / 'migrations')}" in held["intent_events"]
+    for path in sources(".py", ".typed", folders=("exporter/src",)):
+        assert str(path.relative_to(PROJECT / "exporter/src")) in held["intent_events_exporter"]
+    for names in held.values():
+        assert [name for name in names if name.endswith("entry_points.txt")]
+        assert not [name for name in names if "__pycache__" in name or name.startswith(("tests", "docs"))]
+    assert [name for name in held["intent_events"] if name.endswith("licenses/LICENSE")]
+
+
+_USE = """
+import sys
+from importlib.metadata import distributions
+
+import intent_events
+from intent_events.privacy import shipped_vocabulary
+from intent_events.store.migrate import migration_sql
+
+assert intent_events.__file__.startswith(sys.argv[1]), intent_events.__file__
+assert "CREATE TABLE agent.intent_events" in migration_sql()
+assert any("the" in entry.split() for entry in shipped_vocabulary())
+for distribution in distributions(path=[sys.argv[1]]):
+    for point in distribution.entry_points:
+        point.load()
+        print(point.group, point.name)
+"""
+
+
+def test_the_wheels_work_by_themselves(wheels: list[Path], tmp_path: Path) -> None:
+    """Unpacked and put before this tree, the wheels find their data, and every entry point of theirs loads."""
+    for wheel in wheels:
+        ZipFile(wheel).extractall(tmp_path)
+    command = [sys.executable, "-c", _USE, str(tmp_path)]
+    ran = subprocess.run(command, env={"PYTHONPATH": str(tmp_path)}, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
+    assert set(ran.stdout.splitlines()) == {
+        "console_scripts intent-events",
+        "intent_events_delivery exporter",
+        "opentelemetry_environment_variables intent_events",
+        "opentelemetry_instrumentor intent_events",
+        "opentelemetry_traces_exporter intent_events",
+    }
