@@ -7,6 +7,8 @@ UV := $(TOOLS)/bin/uv
 UV_VERSION := 0.13.9
 BIN := .venv/bin
 export UV_PYTHON_DOWNLOADS := never
+# Trust what the machine trusts: a company that inspects its traffic puts its certificate there.
+export UV_SYSTEM_CERTS := 1
 export VIRTUAL_ENV :=
 
 .PHONY: help setup demo test check format lock bench clean
