@@ -1,0 +1,197 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Settings are read from the environment alone, and an error names the variable and never shows its value."""
+
+import re
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from intent_events.errors import SettingsError
+from intent_events.instrument.current import make_privacy
+from intent_events.settings import SETTINGS, DeliverySettings, RecordSettings, read_secret, seconds, variable_of
+
+KEY = "0123456789abcdef"
+VARIABLES = {variable_of(kind, name): (kind, name) for kind in SETTINGS for name in kind.model_fields}
+
+
+def test_defaults() -> None:
+    """Without variables, and with empty ones, the defaults count."""
+    assert RecordSettings.from_environment({}) == RecordSettings()
+    assert DeliverySettings.from_environment(dict.fromkeys(VARIABLES, "")) == DeliverySettings()
+    assert RecordSettings(targets=("a:b",)).targets == ("a:b",)
+    assert RecordSettings().targets == ()
+    assert DeliverySettings().export_timeout == 5.0
+
+
+def test_the_environment_of_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without an argument the process's own variables are read."""
+    monkeypatch.setenv("INTENT_EVENTS_TARGETS", "a:b")
+    assert RecordSettings.from_environment().targets == ("a:b",)
+
+
+def test_every_variable() -> None:
+    """Each setting is read from its variable, in its own form."""
+    record = RecordSettings.from_environment(
+        {
+            "INTENT_EVENTS_TARGETS": " a:b, c:D.e\n f:g ,",
+            "INTENT_EVENTS_MAPPING": "mapping.toml",
+            "INTENT_EVENTS_HASH": "plain",
+            "INTENT_EVENTS_HASH_KEY": KEY,
+            "INTENT_EVENTS_HASH_KEY_FILE": "key",
+            "INTENT_EVENTS_HASH_KEY_ID": "k-1",
+            "INTENT_EVENTS_PREVIEW": "off",
+            "INTENT_EVENTS_VOCABULARY": "words.txt",
+            "INTENT_EVENTS_SYNTHETIC": "true",
+            "INTENT_EVENTS_UNKNOWN": "is nobody's business",
+        }
+    )
+    assert record.targets == ("a:b", "c:D.e", "f:g")
+    assert (record.mapping, record.vocabulary) == (Path("mapping.toml"), Path("words.txt"))
+    assert (record.hash, record.preview, record.synthetic, record.hash_key_id) == ("plain", "off", True, "k-1")
+    delivery = DeliverySettings.from_environment(
+        {
+            "INTENT_EVENTS_DSN": "postgresql://user:secret@host/db",
+            "INTENT_EVENTS_EXPORT_TIMEOUT": "250ms",
+            "OTEL_TRACES_EXPORTER": "otlp,intent_events",
+        }
+    )
+    assert (delivery.export_timeout, delivery.traces_exporters) == (0.25, ("otlp", "intent_events"))
+    assert delivery.read_dsn() == "postgresql://user:secret@host/db"
+    assert "secret" not in f"{delivery!r} {delivery}"
+    assert KEY not in f"{record!r} {record}"
+
+
+WRONG = {
+    "INTENT_EVENTS_HASH": "zebedee",
+    "INTENT_EVENTS_HASH_KEY": "zebedee",
+    "INTENT_EVENTS_HASH_KEY_ID": "zebedee" * 10,
+    "INTENT_EVENTS_PREVIEW": "zebedee",
+    "INTENT_EVENTS_SYNTHETIC": "zebedee",
+    "INTENT_EVENTS_EXPORT_TIMEOUT": "zebedee",
+}
+
+
+@pytest.mark.parametrize("variable", WRONG)
+def test_a_value_that_cannot_be_used(variable: str) -> None:
+    """The error names the variable and what it may be; the value itself is nowhere, not even in what caused it."""
+    kind, _ = VARIABLES[variable]
+    with pytest.raises(SettingsError, match=f"these variables cannot be used: {variable}: ") as caught:
+        kind.from_environment({variable: WRONG[variable]})
+    assert "zebedee" not in f"{caught.value} {caught.value!r} {caught.value.__cause__} {caught.value.__context__}"
+
+
+def test_all_wrong_values_are_named() -> None:
+    """Whoever mends settings is told of all at once."""
+    with pytest.raises(SettingsError) as caught:
+        RecordSettings.from_environment(dict.fromkeys(WRONG, "zebedee"))
+    assert {name for name in WRONG if name in str(caught.value)} == set(WRONG) - {
+        "INTENT_EVENTS_EXPORT_TIMEOUT",
+        "INTENT_EVENTS_HASH_KEY_ID",
+    }
+
+
+@given(st.sampled_from(sorted(VARIABLES)), st.text(st.characters(exclude_categories=["Cs"]), min_size=1))
+def test_any_text_is_read_or_refused(variable: str, value: str) -> None:
+    """Whatever stands in a variable, settings come of it or an error that names it."""
+    kind, _ = VARIABLES[variable]
+    told = variable
+    try:
+        kind.from_environment({variable: value})
+    except SettingsError as error:
+        told = str(error)
+    assert variable in told
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("250ms", 0.25), ("30s", 30.0), ("15m", 900.0), ("1.5h", 5400.0), ("7d", 604_800.0), (" 2s ", 2.0), ("3", "3")],
+)
+def test_durations(text: str, expected: object) -> None:
+    """Durations are spelled with a unit; what has none passes to the next check."""
+    assert seconds(text) == expected
+    assert seconds(4) == 4
+
+
+@pytest.mark.parametrize(
+    "text", ["0s", "-1s", "-1", "0", "nan", "inf", "1e999", "5 s", "s", "1y", "9" * 400 + "d", "9999999d"]
+)
+def test_durations_that_cannot_be_waited(text: str) -> None:
+    """A time to wait is positive, and short enough that a clock can count it."""
+    with pytest.raises(SettingsError, match="INTENT_EVENTS_EXPORT_TIMEOUT"):
+        DeliverySettings.from_environment({"INTENT_EVENTS_EXPORT_TIMEOUT": text})
+
+
+def test_a_duration_without_a_unit_is_seconds() -> None:
+    """A bare number counts seconds."""
+    assert DeliverySettings.from_environment({"INTENT_EVENTS_EXPORT_TIMEOUT": "2.5"}).export_timeout == 2.5
+
+
+def test_a_secret_in_a_file(tmp_path: Path) -> None:
+    """A secret that is mounted as a file is read without the white space around it."""
+    path = tmp_path / "dsn"
+    path.write_text("\n postgresql://host/db \n")
+    assert read_secret(path, "X") == "postgresql://host/db"
+    assert DeliverySettings(dsn_file=path).read_dsn() == "postgresql://host/db"
+    assert DeliverySettings().read_dsn() is None
+
+
+@pytest.mark.parametrize(
+    ("content", "why"), [(b" \n", "is empty"), (b"\xff", "UnicodeDecodeError"), (None, "FileNotFound")]
+)
+def test_a_secret_file_that_cannot_be_used(content: bytes | None, why: str, tmp_path: Path) -> None:
+    """The error names the variable and the file."""
+    path = tmp_path / "secret"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(SettingsError, match=f"INTENT_EVENTS_X names {re.escape(str(path))}, which .*{why}"):
+        read_secret(path, "INTENT_EVENTS_X")
+
+
+def test_a_path_that_no_file_can_have() -> None:
+    """A path with NUL is a setting that cannot be used, and no crash."""
+    with pytest.raises(SettingsError, match="INTENT_EVENTS_X names"):
+        read_secret(Path("\x00"), "INTENT_EVENTS_X")
+
+
+def test_a_hash_key_file(tmp_path: Path) -> None:
+    """The key may be in a file, and gives the same fingerprints as in the variable; the variable goes first."""
+    path = tmp_path / "key"
+    path.write_text(f"{KEY}\n")
+    from_file = make_privacy(RecordSettings(hash_key_file=path)).record("hello")
+    from_variable = make_privacy(RecordSettings.from_environment({"INTENT_EVENTS_HASH_KEY": KEY})).record("hello")
+    assert from_file == from_variable
+    both = RecordSettings.from_environment(
+        {"INTENT_EVENTS_HASH_KEY": "f" * 16, "INTENT_EVENTS_HASH_KEY_FILE": str(path), "INTENT_EVENTS_HASH_KEY_ID": "2"}
+    )
+    assert make_privacy(both).record("hello").key_id == "2"
+    assert make_privacy(both).record("hello").hash != from_file.hash
+
+
+def test_a_hash_key_file_that_is_too_short(tmp_path: Path) -> None:
+    """A short key is refused from a file as it is from the variable."""
+    path = tmp_path / "key"
+    path.write_text("zebedee")
+    with pytest.raises(SettingsError, match=r"INTENT_EVENTS_HASH_KEY_FILE.*at least 16") as caught:
+        make_privacy(RecordSettings(hash_key_file=path))
+    assert "zebedee" not in str(caught.value)
+
+
+def test_a_vocabulary_of_the_settings(tmp_path: Path) -> None:
+    """Words of the settings' file are shown besides the shipped ones and the given ones."""
+    path = tmp_path / "words"
+    path.write_text("zanzibar")
+    privacy = make_privacy(RecordSettings(vocabulary=path), frozenset({"spice"}))
+    assert privacy.record("the spice of zanzibar and pemba").preview == "the spice of zanzibar and <name?>"
+
+
+def test_settings_are_frozen_and_named() -> None:
+    """Settings do not change, take nothing unknown, and each has a variable and a description of its own."""
+    with pytest.raises(ValueError, match="frozen"):
+        RecordSettings().synthetic = True  # pyright: ignore[reportAttributeAccessIssue] - the mistake
+    with pytest.raises(ValueError, match="forbidden"):
+        RecordSettings(sinthetic=True)  # pyright: ignore[reportCallIssue] - the mistake
+    fields = [kind.model_fields[name] for kind, name in VARIABLES.values()]
+    assert len(VARIABLES) == sum(len(kind.model_fields) for kind in SETTINGS)
+    assert all((field.description or "").endswith(".") for field in fields)
