@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from intent_events.cli.options import Exit
 from intent_events.cli.report import show_table
 from intent_events.errors import IntentEventsError, SettingsError
 from intent_events.review.report import report
@@ -28,10 +29,6 @@ if TYPE_CHECKING:
 
 CLARIFY: Final = (Outcome.CLARIFY_VERB, Outcome.CLARIFY_ARGS)
 """Outcomes that ask back."""
-
-_FOUND: Final = 1
-_WRONG_USE: Final = 2
-_COULD_NOT_ASK: Final = 3
 
 
 class DemoFormat(StrEnum):
@@ -97,15 +94,15 @@ def demo(
                 _show(tally, address, own=not dsn)
     except ModuleNotFoundError as error:  # installed without what the demo runs on
         err.print(f"intent-events demo needs {error.name}: pip install 'intent-events[demo]'", markup=False)
-        raise typer.Exit(_WRONG_USE) from None
+        raise typer.Exit(Exit.WRONG_USE) from None
     except SettingsError as error:  # a file or an address that cannot be used
         err.print(f"intent-events demo: {error}", markup=False)
-        raise typer.Exit(_WRONG_USE) from None
+        raise typer.Exit(Exit.WRONG_USE) from None
     except IntentEventsError as error:  # no Postgres to be had
         err.print(f"intent-events demo: {error}", markup=False)
-        raise typer.Exit(_COULD_NOT_ASK) from None
+        raise typer.Exit(Exit.COULD_NOT_ASK) from None
     if not tally.agrees:
-        raise typer.Exit(_FOUND)
+        raise typer.Exit(Exit.FOUND)
 
 
 def _run(address: str, registry: Path | None, utterances: Path | None, endpoint: str | None, err: Console) -> "Tally":

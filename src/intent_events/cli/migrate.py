@@ -6,30 +6,21 @@ from typing import Annotated, Final
 
 import typer
 
+from intent_events.cli.options import Dsn, Exit
 from intent_events.errors import IntentEventsError, SettingsError
 from intent_events.store import migrate as migrations
 
-_WRONG_USE: Final = 2
-_COULD_NOT_ASK: Final = 3
 _EXIT: Final = {
     migrations.CheckState.HEAD: 0,
-    migrations.CheckState.BEHIND: 1,
-    migrations.CheckState.AHEAD: 1,
-    migrations.CheckState.MISSING: 1,
-    migrations.CheckState.UNAVAILABLE: _COULD_NOT_ASK,
+    migrations.CheckState.BEHIND: Exit.FOUND,
+    migrations.CheckState.AHEAD: Exit.FOUND,
+    migrations.CheckState.MISSING: Exit.FOUND,
+    migrations.CheckState.UNAVAILABLE: Exit.COULD_NOT_ASK,
 }
 
 
 def migrate(
-    dsn: Annotated[
-        str,
-        typer.Option(
-            envvar="INTENT_EVENTS_DSN",
-            metavar="DSN",
-            show_default=False,
-            help="postgresql://user:password@host/db. Better set the variable: arguments can be seen in ps.",
-        ),
-    ] = "",
+    dsn: Dsn = "",
     *,
     sql: Annotated[
         bool,
@@ -77,10 +68,10 @@ def migrate(
         _report(asyncio.run(migrations.migrate(dsn)))
     except SettingsError as error:  # an address that is none
         typer.echo(f"intent-events migrate: {error}", err=True)
-        raise typer.Exit(_WRONG_USE) from None
+        raise typer.Exit(Exit.WRONG_USE) from None
     except IntentEventsError as error:  # no connection, no permission, or a schema that is not ours
         typer.echo(f"intent-events migrate: {error}", err=True)
-        raise typer.Exit(_COULD_NOT_ASK) from None
+        raise typer.Exit(Exit.COULD_NOT_ASK) from None
 
 
 def _report(result: migrations.MigrateResult) -> None:

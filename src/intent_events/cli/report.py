@@ -12,14 +12,13 @@ from rich.table import Table
 from rich.text import Text
 
 from intent_events.cli.formats import Format, as_csv, as_markdown, as_table, can_draw, count, printable, stacked
+from intent_events.cli.options import Dsn, Exit
 from intent_events.cli.report_sheets import CSV_HEADER, caveats, rates_of, sheets_of, tidy_rows, window_line
 from intent_events.errors import SettingsError, UnavailableError
 from intent_events.review.report import report as read
 from intent_events.review.report_model import Report
 from intent_events.review.windows import parse_duration, window_of
 
-_WRONG_USE: Final = 2
-_COULD_NOT_ASK: Final = 3
 _WIDTH: Final = 100
 _STYLES: Final = {
     "matched": "green",
@@ -85,15 +84,7 @@ def report(
         str,
         typer.Option(envvar="INTENT_EVENTS_REPORT_TIMEOUT", metavar="TIME", help="How long reading may take."),
     ] = "30s",
-    dsn: Annotated[
-        str,
-        typer.Option(
-            envvar="INTENT_EVENTS_DSN",
-            metavar="DSN",
-            show_default=False,
-            help="postgresql://user:password@host/db. Better set the variable: arguments can be seen in ps.",
-        ),
-    ] = "",
+    dsn: Dsn = "",
 ) -> None:
     """What happened to the utterances of a window: outcomes, failure modes, verbs, policy, prompt versions.
 
@@ -111,10 +102,10 @@ def report(
         figures = asyncio.run(read(dsn, window, scope=scope, synthetic=synthetic, top=top, timeout_s=_seconds(timeout)))
     except SettingsError as error:  # a flag or the address of the database cannot be used
         typer.echo(f"intent-events report: {error}", err=True)
-        raise typer.Exit(_WRONG_USE) from None
+        raise typer.Exit(Exit.WRONG_USE) from None
     except UnavailableError as error:  # no connection, not migrated, no permission, too slow
         typer.echo(f"intent-events report: could not ask: {error}", err=True)
-        raise typer.Exit(_COULD_NOT_ASK) from None
+        raise typer.Exit(Exit.COULD_NOT_ASK) from None
     show(figures, output_format)
 
 
