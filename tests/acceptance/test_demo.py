@@ -16,10 +16,10 @@ from support.postgres import Database
 
 
 def run_demo(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    environment = {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/"), **variables}
+    kept = {name: value for name, value in os.environ.items() if name in {"PATH", "HOME"} or name.startswith("COV")}
     return subprocess.run(
         [str(Path(sys.executable).parent / "intent-events"), "demo", *arguments],
-        env=environment,
+        env=kept | variables,
         capture_output=True,
         text=True,
         check=False,

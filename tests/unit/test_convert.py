@@ -2,6 +2,7 @@
 """A finished span of the SDK becomes a view, whatever it lacks."""
 
 from types import MappingProxyType
+from typing import Any
 
 import pytest
 from opentelemetry.sdk.resources import Resource
@@ -24,7 +25,8 @@ def test_a_span_of_the_sdk() -> None:
     assert isinstance(span, ReadableSpan)
     context = span.get_span_context()
     view = view_of(span)
-    assert view == SpanView(context.trace_id, context.span_id, 5, 9, {"b": (1, 2)}, True, "orchestrator", 1)
+    own: dict[str, Any] = {"sampled": True, "service_name": "orchestrator", "dropped_attributes": 1}
+    assert view == SpanView(context.trace_id, context.span_id, 5, 9, {"b": (1, 2)}, **own)
     assert type(view.attributes) is dict
 
 
@@ -41,6 +43,17 @@ def test_attributes_of_another_kind_of_mapping() -> None:
     context = SpanContext(1, 2, is_remote=False, trace_flags=TraceFlags(0))
     span = ReadableSpan("x", context, attributes=MappingProxyType({"a": 1}))
     assert (view_of(span).attributes, view_of(span).sampled) == ({"a": 1}, False)
+
+
+def test_no_attributes_at_all() -> None:
+    """A span of another make that has no attributes is a view of none."""
+
+    class Empty(ReadableSpan):
+        @property
+        def attributes(self) -> None:  # pyright: ignore[reportIncompatibleMethodOverride] - of another make
+            return None
+
+    assert view_of(Empty("x")).attributes == {}
 
 
 def test_attributes_without_a_copy() -> None:

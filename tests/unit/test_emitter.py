@@ -27,8 +27,8 @@ def test_numbers_of_threads_do_not_meet() -> None:
     """Threads that record at the same time have each another number."""
     first = EMITTER.next_number()
     with ThreadPoolExecutor(4) as threads:
-        numbers = list(threads.map(lambda _: EMITTER.next_number(), range(200)))
-    assert sorted(numbers) == list(range(first + 1, first + 201))
+        asked = [threads.submit(EMITTER.next_number) for _ in range(200)]
+    assert sorted(number.result() for number in asked) == list(range(first + 1, first + 201))
 
 
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")

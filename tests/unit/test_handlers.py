@@ -12,6 +12,7 @@ from opentelemetry.trace import StatusCode
 
 from intent_events import current_trace, record_utterance
 from intent_events.identity import milliseconds_in
+from intent_events.instrument.recorder import EMITTER
 from intent_events.semconv import SPAN_NAME, Outcome
 from intent_events.trace import active_recording
 from unit.handlers import KINDS, returning, run, run_in_loop, same
@@ -321,11 +322,13 @@ def test_a_coroutine_that_is_closed_in_another_context(traced: Traced, caplog: p
     assert not caplog.records
 
 
-def test_attributes_are_set_once(traced: Traced) -> None:
-    """A span is of one utterance, whatever is done to the recording after its end."""
+def test_a_recording_ends_once(traced: Traced, caplog: pytest.LogCaptureFixture) -> None:
+    """A second end changes nothing, takes no number, which would look like a loss, and is not worth a log line."""
     seen: list[Any] = []
     handle = KINDS["function"](record_utterance, lambda: seen.append(active_recording.get()))
     handle(UTTERANCE)
     seen[0].end(ValueError(UTTERANCE))
     assert len(traced.spans) == 1
+    assert not caplog.records
+    assert EMITTER.next_number() == (traced.row.emitter_seq or 0) + 1
     assert "error.type" not in attributes_of(traced.root)

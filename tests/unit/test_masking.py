@@ -147,6 +147,12 @@ def test_a_preview_of_exactly_80_characters_is_not_cut() -> None:
     assert MASKER.mask(beyond).preview == "the " * 19 + "…"
 
 
+def test_only_the_beginning_of_a_long_text_is_masked() -> None:
+    """What stands behind the first 4,096 characters is in no template."""
+    assert MASKER.mask("a " * 2_048 + "yes").template == MASKER.mask("a " * 2_048 + "no").template
+    assert MASKER.mask("a " * 2_000 + "yes").template != MASKER.mask("a " * 2_000 + "no").template
+
+
 def test_one_long_word_leaves_the_ellipsis() -> None:
     """A cut falls between words only, so a first word that is too long is left out whole."""
     assert MASKER.mask("the-" * 25 + "the").preview == "…"

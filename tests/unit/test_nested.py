@@ -200,6 +200,29 @@ async def test_a_task_that_outlives_its_utterance(traced: Traced) -> None:
     assert len(traced.nested) == 1
 
 
+async def test_a_task_of_a_nested_call_that_outlives_it(traced: Traced) -> None:
+    """A background task of a nested call is within the utterance as long as that goes on."""
+    go_on = asyncio.Event()
+
+    async def background() -> UUID:
+        await go_on.wait()
+        return countdown(UTTERANCE, 0)
+
+    @record_utterance
+    async def inner(utterance: str) -> "tuple[asyncio.Task[UUID]]":
+        assert utterance
+        return (asyncio.create_task(background()),)
+
+    @record_utterance
+    async def outer(utterance: str) -> UUID:
+        (task,) = await inner(utterance)
+        go_on.set()
+        return await task
+
+    assert await outer(UTTERANCE) == traced.row.event_id
+    assert len(traced.nested) == 2
+
+
 def test_the_parent_of_a_root_may_be_any_span(traced: Traced) -> None:
     """A server's span around the handler is the parent of the root span, also when it comes from another process."""
     remote = SpanContext(0xABC, 0xDEF, is_remote=True, trace_flags=TraceFlags(TraceFlags.SAMPLED))

@@ -167,6 +167,14 @@ def test_a_block_that_is_left_in_another_context(traced: Traced, caplog: pytest.
     assert not caplog.records
 
 
+def test_a_recording_that_was_never_attached(traced: Traced) -> None:
+    """Detaching what could not be attached does nothing."""
+    opened = traced.recorder.begin(UTTERANCE, {})
+    opened.detach(None)
+    opened.end()
+    assert len(traced.roots) == 1
+
+
 def test_synthetic_fields(traced: Traced) -> None:
     """An utterance may be marked as test traffic on its own."""
     with recording(UTTERANCE, synthetic=True):
