@@ -176,9 +176,10 @@ def test_the_total(total: Any, counted: int) -> None:
     assert attributes_of(trace, None)[PRE + ".total"] == counted
 
 
-def test_a_total_without_a_list() -> None:
+@pytest.mark.parametrize(("total", "counted"), [(7, 7), (-1, 0), ("x", None), (None, None)])
+def test_a_total_without_a_list(total: Any, counted: int | None) -> None:
     """An orchestrator that counts but does not list says how many there were."""
-    assert attributes_of(IntentTrace(verb_candidates_pre_total=7), None)[PRE + ".total"] == 7
+    assert attributes_of(IntentTrace(verb_candidates_pre_total=total), None).get(PRE + ".total") == counted
 
 
 def test_a_uuid_of_a_library_is_a_text() -> None:

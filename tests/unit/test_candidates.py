@@ -52,7 +52,7 @@ def test_candidates_of_is_total(attributes: dict[str, Any]) -> None:
     pre, pre_total, post, post_total = candidates_of(attributes, quality)
     for items, total in ((pre, pre_total), (post, post_total)):
         assert items is None or len(items) <= MAX_CANDIDATES
-        assert total is None or (type(total) is int and -INT32_MAX <= total <= INT32_MAX)
+        assert total is None or (type(total) is int and 0 <= total <= INT32_MAX)
         for item in items or ():
             verb, score, source = item
             assert type(item) is tuple
@@ -122,6 +122,7 @@ def test_a_total_counts_what_was_cut() -> None:
 def test_a_total_alone_is_kept() -> None:
     """An emitter that counts but does not list says how many there were."""
     assert candidates_of({f"{CANDIDATES_PRE}.total": 1 << 40}, set()) == (None, INT32_MAX, None, None)
+    assert candidates_of({f"{CANDIDATES_POST}.total": -1}, set()) == (None, None, None, 0)
 
 
 def test_none_is_not_empty() -> None:

@@ -85,8 +85,9 @@ def _add_candidates(
 ) -> None:
     """Parallel arrays: every SDK can send them, and a length limit cannot break them."""
     if candidates is None:
-        if total is not None:
-            attributes[prefix + TOTAL] = integer(total, quality) or 0
+        counted = integer(total, quality)
+        if counted is not None:
+            attributes[prefix + TOTAL] = max(counted, 0)
         return
     try:
         items, length = _first(candidates)

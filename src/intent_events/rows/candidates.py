@@ -42,7 +42,8 @@ def _read(
     attributes: Mapping[str, Any], keys: tuple[str, str, str, str, str], quality: set[str]
 ) -> tuple[list[CandidateItem] | None, int | None]:
     prefix, verbs_key, scores_key, sources_key, total_key = keys
-    total = integer(attributes.get(total_key), quality, INT32_MAX)
+    counted = integer(attributes.get(total_key), quality, INT32_MAX)
+    total = None if counted is None else max(counted, 0)
     verbs = attributes.get(verbs_key)
     if verbs is None:
         maps = _maps(attributes.get(prefix), quality)
