@@ -213,20 +213,23 @@ async def test_cancellation_of_the_task_that_handles(traced: Traced) -> None:
 
 
 async def test_a_timeout_outside(traced: Traced) -> None:
-    """A caller that does not wait longer cancels the handler."""
+    """A caller that does not wait longer cancels the handler, however it stops waiting."""
+    loop = asyncio.get_running_loop()
 
     @record_utterance
-    async def handle(utterance: str) -> None:
+    async def handle(utterance: str, scope: asyncio.Timeout | None = None) -> None:
         assert utterance
+        if scope is not None:
+            scope.reschedule(loop.time())
         await asyncio.Event().wait()
 
     with pytest.raises(TimeoutError):
-        await asyncio.wait_for(handle(UTTERANCE), timeout=0)
+        await asyncio.wait_for(handle(UTTERANCE), timeout=0.001)
     with pytest.raises(TimeoutError):
-        async with asyncio.timeout(0):
-            await handle(UTTERANCE)
-    assert {row.outcome for row in traced.rows} <= {"cancelled"}
-    assert len(traced.spans) == len(traced.rows)
+        async with asyncio.timeout(None) as scope:
+            await handle(UTTERANCE, scope)
+    assert [(row.outcome, row.error_code) for row in traced.rows] == [("cancelled", None)] * 2
+    assert len(traced.spans) == 2
 
 
 async def test_a_timeout_inside(traced: Traced) -> None:
