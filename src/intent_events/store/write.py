@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The only writer of the telemetry tables: COPY into a stage, then INSERT what is not there yet.
+"""The only writer of the telemetry tables: COPY, and once a row is there already, COPY into a stage and INSERT the rest.
 
 A row that is there already is passed over, so any number of retries, replays and parallel doors give one row. The
 statements need INSERT and nothing else: the types of the stage come from the catalogue, and the conflict is not tied
-to named columns, which would need SELECT. Each transaction makes the stage if it is missing, so that a pooler may hand
-out another server connection each time.
+to named columns, which would need SELECT. A transaction that needs the stage makes it if it is missing, so that a
+pooler may hand out another server connection each time.
 """
 
 import asyncio
