@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The only writer of the telemetry tables: COPY, and once a row is there already, COPY into a stage and INSERT the rest.
+"""The only writer of the telemetry tables: COPY; once a row is there already, COPY into a stage and INSERT the rest.
 
 A row that is there already is passed over, so any number of retries, replays and parallel doors give one row. The
 statements need INSERT and nothing else: the types of the stage come from the catalogue, and the conflict is not tied
