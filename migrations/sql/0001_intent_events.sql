@@ -129,8 +129,34 @@ CREATE TABLE agent.dead_letters (
   trace_id       text,
   span_id        text,
   service_name   text,
+  emitter_id     uuid,
+  emitter_seq    bigint,
   payload        bytea
 );
+
+CREATE INDEX dead_letters_emitter_idx ON agent.dead_letters (emitter_id, emitter_seq);
+
+-- Counts since the start of the process, so that a heartbeat that is lost costs nothing but time.
+CREATE TABLE agent.emitters (
+  emitter_id   uuid        NOT NULL,
+  beat         bigint      NOT NULL,
+  at           timestamptz NOT NULL,
+  started_at   timestamptz NOT NULL,
+  received_at  timestamptz NOT NULL DEFAULT now(),
+  emitted      bigint      NOT NULL,
+  stored       bigint      NOT NULL,
+  duplicates   bigint      NOT NULL,
+  dead         bigint      NOT NULL,
+  spooled      bigint      NOT NULL,
+  pid          integer,
+  service_name text,
+  host         text,
+  version      text,
+  dropped      jsonb       NOT NULL DEFAULT '{}',
+  PRIMARY KEY (emitter_id, beat)
+);
+
+CREATE INDEX emitters_at_idx ON agent.emitters (at);
 
 -- Rows of any month without a partition of its own; make_partitions moves them out when it makes that month's.
 CREATE TABLE agent.intent_events_default PARTITION OF agent.intent_events DEFAULT;
@@ -372,7 +398,26 @@ COMMENT ON COLUMN agent.dead_letters.detail IS 'Which attribute or column was at
 COMMENT ON COLUMN agent.dead_letters.trace_id IS 'Trace of the span, 32 hex digits.';
 COMMENT ON COLUMN agent.dead_letters.span_id IS 'The span, 16 hex digits.';
 COMMENT ON COLUMN agent.dead_letters.service_name IS 'Resource attribute service.name of the emitter.';
+COMMENT ON COLUMN agent.dead_letters.emitter_id IS 'The process that recorded it; null when it did not say.';
+COMMENT ON COLUMN agent.dead_letters.emitter_seq IS 'Running number of the record in its process, from 1, over all tables; null when it has none.';
 COMMENT ON COLUMN agent.dead_letters.payload IS 'The record as it came, for a replay after the fault is mended; null when it may not be kept.';
+
+COMMENT ON TABLE agent.emitters IS 'Heartbeats: what each process says became of its records, one row a beat; the last one of a process holds all it ever said. intent-events reconcile compares them with the rows.';
+COMMENT ON COLUMN agent.emitters.emitter_id IS 'The process, as its records name it.';
+COMMENT ON COLUMN agent.emitters.beat IS 'Running number of the heartbeat in its process, from 1.';
+COMMENT ON COLUMN agent.emitters.at IS 'When it was written, by the clock of the process.';
+COMMENT ON COLUMN agent.emitters.started_at IS 'When the process began to record, by its clock.';
+COMMENT ON COLUMN agent.emitters.received_at IS 'When it was stored here, by the clock of this server: whether the process still lives.';
+COMMENT ON COLUMN agent.emitters.emitted IS 'The highest number that it had given to a record.';
+COMMENT ON COLUMN agent.emitters.stored IS 'Records that it had stored as new rows until then; it may have stored those of dead processes too.';
+COMMENT ON COLUMN agent.emitters.duplicates IS 'Records that it had found stored already.';
+COMMENT ON COLUMN agent.emitters.dead IS 'Records that it had stored in agent.dead_letters.';
+COMMENT ON COLUMN agent.emitters.spooled IS 'Records that waited in its spool at that moment.';
+COMMENT ON COLUMN agent.emitters.pid IS 'Its process id on its host.';
+COMMENT ON COLUMN agent.emitters.service_name IS 'Resource attribute service.name of the emitter.';
+COMMENT ON COLUMN agent.emitters.host IS 'Name of its host.';
+COMMENT ON COLUMN agent.emitters.version IS 'Version of the exporter.';
+COMMENT ON COLUMN agent.emitters.dropped IS 'Records that it had to drop until then, by reason: {"reason": n}.';
 
 COMMENT ON TABLE agent.intent_events_default IS 'Utterances of months without a partition of their own.';
 COMMENT ON TABLE agent.chat_events_default IS 'Replies of months without a partition of their own.';
@@ -449,12 +494,12 @@ BEGIN
         RAISE NOTICE USING MESSAGE = 'role intent_writer is missing and this user may not create roles; let an administrator run: '
           'CREATE ROLE intent_writer NOLOGIN; '
           'GRANT USAGE ON SCHEMA agent TO intent_writer; '
-          'GRANT INSERT ON agent.intent_events, agent.chat_events, agent.intent_outcomes, agent.dead_letters TO intent_writer;';
+          'GRANT INSERT ON agent.intent_events, agent.chat_events, agent.intent_outcomes, agent.dead_letters, agent.emitters TO intent_writer;';
     END;
   END IF;
   IF EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = 'intent_writer') THEN
     GRANT USAGE ON SCHEMA agent TO intent_writer;
-    GRANT INSERT ON agent.intent_events, agent.chat_events, agent.intent_outcomes, agent.dead_letters TO intent_writer;
+    GRANT INSERT ON agent.intent_events, agent.chat_events, agent.intent_outcomes, agent.dead_letters, agent.emitters TO intent_writer;
   END IF;
 END
 $rights$;

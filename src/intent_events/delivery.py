@@ -99,24 +99,43 @@ class Delivery:
 
 _LOGGER: Final = getLogger("intent_events")
 _lock = Lock()
-_live: Final[WeakValueDictionary[UUID, Delivery]] = WeakValueDictionary()
+_live: Final[WeakValueDictionary[int, Delivery]] = WeakValueDictionary()
 
 
 def track(event_id: UUID) -> Delivery:
     """State of a record from now on, kept as long as somebody holds it."""
     delivery = Delivery(event_id)
-    _live[event_id] = delivery
+    _live[event_id.int] = delivery
     return delivery
+
+
+def persist(event_id: str) -> None:
+    """Say that a record is durable, though not in Postgres yet.
+
+    Args:
+        event_id: as it is spelled in the attribute; an unknown one is passed over.
+    """
+    try:
+        delivery = _live.get(int(event_id.replace("-", ""), 16)) if _live else None
+    except ValueError:  # a foreign emitter's, and nobody waits for it
+        return
+    if delivery is not None:
+        delivery.persisted = True
 
 
 def settle(event_ids: Iterable[UUID], *, committed: bool) -> None:
     """Say that records were committed, or that they were given up; unknown ids are passed over."""
+    settle_keys((event_id.int for event_id in event_ids), committed=committed)
+
+
+def settle_keys(keys: Iterable[int], *, committed: bool) -> None:
+    """The same, for ids as numbers."""
     if not _live:  # nobody holds a trace, as in a process that delivers what others recorded
         return
     waiters: list[Callable[[], None]] = []
     with _lock:
-        for event_id in event_ids:
-            delivery = _live.get(event_id)
+        for key in keys:
+            delivery = _live.get(key)
             if delivery is None or delivery.committed:
                 continue
             delivery.committed = delivery.persisted = committed

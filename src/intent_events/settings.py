@@ -5,6 +5,7 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from tempfile import gettempdir
 from typing import Annotated, Any, Final, Literal, Self, cast
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
@@ -13,6 +14,8 @@ from intent_events.errors import SettingsError
 
 _UNITS: Final = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _CENTURY_S: Final = 36_525 * 86_400
+_SIZES: Final = {"": 1, "B": 1, "KB": 1 << 10, "MB": 1 << 20, "GB": 1 << 30}
+_SIZE: Final = re.compile(r"(\d+) ?(B|KB|MB|GB|)")
 _DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 
 
@@ -20,6 +23,13 @@ def seconds(value: object) -> object:
     """Seconds that a duration such as ``30s``, ``15m`` or ``7d`` spells; other values pass to the next check."""
     if isinstance(value, str) and (match := _DURATION.fullmatch(value.strip())):
         return float(match[1]) * _UNITS[match[2]]
+    return value
+
+
+def size(value: object) -> object:
+    """Bytes that a size such as ``64MB`` or ``2GB`` spells (powers of 1024); other values pass to the next check."""
+    if isinstance(value, str) and (match := _SIZE.fullmatch(value.strip().upper())):
+        return int(match[1]) * _SIZES[match[2]]
     return value
 
 
@@ -31,6 +41,7 @@ def _listed(value: object) -> object:
 
 Seconds = Annotated[float, BeforeValidator(seconds), Field(gt=0, le=_CENTURY_S, allow_inf_nan=False)]
 Listed = Annotated[tuple[str, ...], BeforeValidator(_listed)]
+Bytes = Annotated[int, BeforeValidator(size), Field(gt=0, le=1 << 50)]
 
 
 MIN_KEY: Final = 16
@@ -134,11 +145,61 @@ class DeliverySettings(_Settings):
         description="Longest time that one export may block its thread, retries included, such as `5s`.",
         json_schema_extra=_variable("INTENT_EVENTS_EXPORT_TIMEOUT"),
     )
+    spool_dir: Path | None = Field(
+        default=None,
+        description="Folder where records wait for Postgres. Default: `intent-events/spool` in `XDG_STATE_HOME`.",
+        json_schema_extra=_variable("INTENT_EVENTS_SPOOL_DIR"),
+    )
+    spool_max_bytes: Bytes = Field(
+        default=1 << 30,
+        description="Bytes that all processes together may keep in that folder, such as `1GB`.",
+        json_schema_extra=_variable("INTENT_EVENTS_SPOOL_MAX_BYTES"),
+    )
+    spool_fsync: Literal["none", "interval", "always"] = Field(
+        default="none",
+        description="`none` survives the death of processes; `interval` (1 s) and `always` survive power loss too.",
+        json_schema_extra=_variable("INTENT_EVENTS_SPOOL_FSYNC"),
+    )
+    connections: Annotated[int, Field(ge=1, le=2)] = Field(
+        default=1,
+        description="Connections that one process stores a backlog over: 1 or 2.",
+        json_schema_extra=_variable("INTENT_EVENTS_CONNECTIONS"),
+    )
+    flush_interval: Seconds = Field(
+        default=0.2,
+        description="Longest time that a record waits for others to be stored with it, such as `200ms`.",
+        json_schema_extra=_variable("INTENT_EVENTS_FLUSH_INTERVAL"),
+    )
+    heartbeat: Seconds = Field(
+        default=60.0,
+        description="How often a process writes down how many records it emitted and dropped, such as `60s`.",
+        json_schema_extra=_variable("INTENT_EVENTS_HEARTBEAT"),
+    )
+    shutdown_timeout: Seconds = Field(
+        default=3.0,
+        description="Longest time that the end of a process waits for Postgres; what is not stored stays in the spool.",
+        json_schema_extra=_variable("INTENT_EVENTS_SHUTDOWN_TIMEOUT"),
+    )
+    state_home: Path | None = Field(
+        default=None,
+        description="The system's own: where programs keep their state. Default `~/.local/state`.",
+        json_schema_extra=_variable("XDG_STATE_HOME"),
+    )
     traces_exporters: Listed = Field(
         default=(),
         description="OpenTelemetry's own: when it names `intent_events`, the SDK makes our exporter and we make none.",
         json_schema_extra=_variable("OTEL_TRACES_EXPORTER"),
     )
+
+    def spool_folder(self) -> Path:
+        """Where records wait for Postgres: the folder that is set, or one of this user's own."""
+        if self.spool_dir is not None:
+            return self.spool_dir
+        try:
+            home = self.state_home or Path.home() / ".local" / "state"
+        except RuntimeError:  # a user without a home, as in a bare container
+            return Path(gettempdir()) / f"intent-events-{os.getuid()}" / "spool"
+        return home / "intent-events" / "spool"
 
     def read_dsn(self) -> str | None:
         """The address of Postgres, from the variable or the file; None when neither is set.

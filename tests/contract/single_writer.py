@@ -13,11 +13,14 @@ from typing import Final, NamedTuple
 
 from contract.source_tree import HOLE, Module, SourceTree
 
-WRITER: Final = "intent_events.store.write"
-"""The only module that writes the telemetry tables."""
+ROWS: Final = ("intent_events", "chat_events", "intent_outcomes", "dead_letters")
+"""Tables of records."""
+
+WRITERS: Final = {"intent_events.store.write": ROWS, "intent_events.store.heartbeats": ("emitters",)}
+"""The only modules that write telemetry, and the tables that each may write."""
 
 DOORS: Final = ("intent_events_exporter", "intent_events.sink")
-"""Packages that may use the writer."""
+"""Packages that may use the writers."""
 
 RECORDING: Final = "intent_events.instrument"
 """The only package that sets ``intent.*`` attributes."""
@@ -64,9 +67,8 @@ class Violation(NamedTuple):
 
 _COMMENT: Final = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
 _BREAK: Final = re.compile(r"'[ \t]*\n\s*'")
-_TABLE: Final = (
-    r"(?:only )?(?:agent ?\. ?)?(?:intent_events|chat_events|intent_outcomes|dead_letters)(?:_default|_\d{4}_\d{2})?\b"
-)
+_NAMES: Final = "|".join(table for tables in WRITERS.values() for table in tables)
+_TABLE: Final = rf"(?:only )?(?:agent ?\. ?)?(?:{_NAMES})(?:_default|_\d{{4}}_\d{{2}})?\b"
 # A table that is named at run time could be any.
 _UNKNOWN: Final = rf"(?:only )?(?:agent ?\. ?)?(?:{HOLE}|%\d*\$?[is]\b|\{{)"
 _TARGET: Final = rf"(?:{_TABLE}|{_UNKNOWN})"
@@ -77,6 +79,8 @@ _WRITES: Final = re.compile(
     rf"|copy {_TABLE}(?: ?\([^)]*\))? from|copy {_UNKNOWN}[^;]* from stdin"
     r"|(?:insert into|delete from|merge into|truncate table)(?: only)?(?: agent ?\.)? ?$"
 )
+_STORE: Final = "intent_events.store"
+_WRITING: Final = (".Writer", ".write_heartbeat")
 _BULK: Final = frozenset({"copy_records_to_table", "copy_to_table", "bulk_insert", "to_sql"})
 _SETTERS: Final = frozenset(
     {"set_attribute", "set_attributes", "start_span", "start_as_current_span", "add_event", "add_link"}
@@ -111,9 +115,8 @@ def _plain(text: str) -> str:
 
 
 def _in_module(tree: SourceTree, module: Module) -> Iterator[_Found]:
-    if module.name != WRITER:
-        yield from _table_writes(tree, module)
-    if module.name != WRITER and not _within(module.name, *DOORS):
+    yield from _table_writes(tree, module)
+    if module.name not in WRITERS and not _within(module.name, *DOORS):
         yield from _uses_of_writer(tree, module)
     if not _within(module.name, RECORDING):
         yield from _intent_attributes(tree, module)
@@ -122,33 +125,40 @@ def _in_module(tree: SourceTree, module: Module) -> Iterator[_Found]:
 
 
 def _table_writes(tree: SourceTree, module: Module) -> Iterator[_Found]:
+    own = WRITERS.get(module.name, ())
     for line, text in tree.texts(module):
-        yield from ((line, Rule.WRITES_TABLES, match[0]) for match in _WRITES.finditer(_plain(text)))
-        if text in _BULK:
+        found = (match[0] for match in _WRITES.finditer(_plain(text)))
+        yield from ((line, Rule.WRITES_TABLES, write) for write in found if not _may_write(own, write))
+        if text in _BULK and own != ROWS:
             yield line, Rule.WRITES_TABLES, text
     for node in ast.walk(module.tree):
-        if isinstance(node, ast.Attribute) and node.attr in _BULK:
+        if isinstance(node, ast.Attribute) and node.attr in _BULK and own != ROWS:
             yield node.lineno, Rule.WRITES_TABLES, node.attr
 
 
+def _may_write(own: tuple[str, ...], write: str) -> bool:
+    """Whether all tables that a write names are the module's own; one that is named at run time is a table of rows."""
+    named = re.findall(_NAMES, write)
+    return set(named) <= set(own) if named else own == ROWS
+
+
 def _uses_of_writer(tree: SourceTree, module: Module) -> Iterator[_Found]:
-    store, _, name = WRITER.rpartition(".")
     for line, imported in module.imported:
         ours = _within(imported, "intent_events", "intent_events_exporter")
-        if _within(imported, WRITER) or imported == f"{store}.*" or (ours and imported.endswith(".Writer")):
+        if _within(imported, *WRITERS) or imported == f"{_STORE}.*" or (ours and imported.endswith(_WRITING)):
             yield line, Rule.USES_WRITER, imported
     for node in ast.walk(module.tree):
-        if isinstance(node, ast.Attribute) and _within(tree.dotted(module, node) or "", WRITER):
-            yield node.lineno, Rule.USES_WRITER, WRITER
+        if isinstance(node, ast.Attribute) and _within(name := tree.dotted(module, node) or "", *WRITERS):
+            yield node.lineno, Rule.USES_WRITER, name
         if isinstance(node, ast.Call) and _called(tree, module, node) in _IMPORTERS:
             given = [tree.text(module, argument) for argument in node.args]
             known, hole, _ = ((given[0] if given else None) or HOLE).partition(HOLE)
-            if hole and WRITER.startswith(known):
+            if hole and any(writer.startswith(known) for writer in WRITERS):
                 yield node.lineno, Rule.USES_WRITER, "imports what is named at run time"
-            elif known.endswith(f".{name}") and given[1:] == [store]:
-                yield node.lineno, Rule.USES_WRITER, WRITER
+            elif given[1:] == [_STORE] and f"{_STORE}{known}" in WRITERS:
+                yield node.lineno, Rule.USES_WRITER, f"{_STORE}{known}"
     for line, text in tree.texts(module):
-        if WRITER in text or WRITER.replace(".", "/") in text:
+        if any(writer in text or writer.replace(".", "/") in text for writer in WRITERS):
             yield line, Rule.USES_WRITER, text
 
 

@@ -29,6 +29,7 @@ def tree(tmp_path: Path) -> Path:
         "src/intent_events/settings.py": 'import os\nDSN = os.environ.get("INTENT_EVENTS_DSN")\n',
         "src/intent_events/store/__init__.py": "",
         "src/intent_events/store/write.py": 'SQL = "INSERT INTO agent.intent_events SELECT 1"\nclass Writer: pass\n',
+        "src/intent_events/store/heartbeats.py": 'SQL = "INSERT INTO agent.emitters SELECT 1"\n',
         "src/intent_events/instrument/__init__.py": 'def end(span): span.set_attribute("intent.root", True)\n',
         "src/intent_events/review/sql/read.sql": "SELECT count(*) FROM agent.intent_events -- INSERT INTO agent.x\n",
         "exporter/src/intent_events_exporter/__init__.py": "from intent_events.store.write import Writer\n",
@@ -51,7 +52,7 @@ def seeded(tree: Path, code: str, path: str = "src/intent_events/review/seeded.p
 
 
 def test_the_project_keeps_every_rule() -> None:
-    """Nothing but store/write writes the tables, nothing but the doors use it, nothing but instrument sets intent.*."""
+    """Nothing but its writer writes a table, nothing but the doors use one, nothing but instrument sets intent.*."""
     assert violations(PROJECT) == []
 
 
@@ -62,6 +63,8 @@ WRITES: Final = (
     'SQL = \'INSERT INTO "agent"."intent_events" VALUES (1)\'',
     'SQL = "INSERT /* quietly */ INTO agent./**/chat_events VALUES (1)"',
     'SQL = "INSERT -- quietly\\n INTO agent.dead_letters VALUES (1)"',
+    'SQL = "INSERT INTO agent.emitters VALUES (1)"',
+    'TABLE = "emitters"\nSQL = f"UPDATE agent.{TABLE} SET emitted = 0"',
     'SQL = "INSERT INTO agent.intent_events_2026_01 VALUES (1)"',
     'SQL = "INSERT INTO agent.intent_outcomes_default VALUES (1)"',
     'SQL = "WITH x AS (DELETE FROM ONLY agent.intent_events RETURNING *) SELECT * FROM x"',
@@ -102,9 +105,25 @@ def test_a_second_writer_is_found(tree: Path, code: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("writer", "code"),
+    [
+        ("write", 'SQL = "INSERT INTO agent.emitters VALUES (1)"'),
+        ("write", 'TABLE = "agent.emitters"\nSQL = f"DELETE FROM {TABLE}"'),
+        ("heartbeats", 'SQL = "INSERT INTO agent.intent_events VALUES (1)"'),
+        ("heartbeats", 'def f(table): return f"INSERT INTO agent.{table} VALUES (1)"'),
+        ("heartbeats", "async def f(c, rows):\n    await c.copy_records_to_table('emitters', records=rows)"),
+    ],
+)
+def test_a_writer_of_the_other_ones_table_is_found(tree: Path, writer: str, code: str) -> None:
+    """Each of the two writers writes its own tables and not those of the other."""
+    assert seeded(tree, code, f"src/intent_events/store/{writer}.py") == [Rule.WRITES_TABLES]
+
+
+@pytest.mark.parametrize(
     "script",
     [
         "INSERT INTO agent.intent_events VALUES (1);",
+        "UPDATE agent.emitters SET emitted = 0;",
         "CREATE FUNCTION f() RETURNS void LANGUAGE sql AS $$ DELETE FROM agent.intent_events $$;",
         "CREATE RULE r AS ON INSERT TO x DO ALSO INSERT INTO agent.chat_events VALUES (1);",
         "DO $$ BEGIN EXECUTE format('INSERT INTO %I.%I VALUES (1)', 'agent', 'intent_events'); END $$;",
@@ -168,6 +187,10 @@ USES: Final = (
     'import sys\nsys.modules["intent_events.store.write"].Writer()',
     "from intent_events_exporter import Writer",
     'import runpy\nrunpy.run_path("src/intent_events/store/write.py")',
+    "from intent_events.store.heartbeats import write_heartbeat",
+    "from intent_events.store import heartbeats",
+    "from intent_events_exporter.drain import write_heartbeat",
+    'import importlib\nimportlib.import_module(".heartbeats", "intent_events.store")',
 )
 
 
@@ -181,7 +204,14 @@ def test_a_second_user_of_the_writer_is_found(tree: Path, code: str, package: st
 @pytest.mark.parametrize("path", ["exporter/src/intent_events_exporter/more.py", "src/intent_events/sink/service.py"])
 def test_the_doors_may_use_the_writer(tree: Path, path: str) -> None:
     """The exporter and the sink are what the writer is there for."""
-    assert seeded(tree, "from intent_events.store.write import Writer", path) == []
+    code = "from intent_events.store.write import Writer\nfrom intent_events.store.heartbeats import write_heartbeat"
+    assert seeded(tree, code, path) == []
+
+
+def test_the_writers_may_use_each_other(tree: Path) -> None:
+    """The writer of rows holds the connection, so it may hand it to the writer of heartbeats."""
+    code = "from intent_events.store.heartbeats import write_heartbeat\nclass Writer: pass"
+    assert seeded(tree, code, "src/intent_events/store/write.py") == []
 
 
 @pytest.mark.parametrize(
@@ -253,7 +283,7 @@ def test_a_second_reader_of_the_environment_is_found(tree: Path, code: str) -> N
     assert seeded(tree, 'import os, typer\nx = typer.Option(envvar="A")\nos.getpid()') == []
 
 
-TABLES: Final = ("intent_events", "chat_events", "intent_outcomes", "dead_letters")
+TABLES: Final = ("intent_events", "chat_events", "intent_outcomes", "dead_letters", "emitters")
 
 LETTER: Final = "INSERT INTO agent.dead_letters (dead_letter_id, door, reason) VALUES (gen_random_uuid(), 'sink', 'r')"
 

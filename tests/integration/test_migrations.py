@@ -119,7 +119,7 @@ async def test_empty_to_head(any_server_version: Database) -> None:
     assert {row["relname"]: row["relkind"] for row in kinds if row["relkind"] in {b"r", b"p", b"v"}} == {
         **dict.fromkeys(PARTITIONED, b"p"),
         **dict.fromkeys(VIEWS, b"v"),
-        **dict.fromkeys({"dead_letters", "schema_version", *partitions}, b"r"),
+        **dict.fromkeys({"dead_letters", "emitters", "schema_version", *partitions}, b"r"),
     }
     indexes = await pg.fetch(
         "SELECT indexname FROM pg_indexes WHERE schemaname = 'agent' AND tablename = 'intent_events'"

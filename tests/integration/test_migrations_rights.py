@@ -12,14 +12,21 @@ from support.stored import EVENT, insert, key_at
 
 pytestmark = pytest.mark.postgres
 
-TABLES = ("intent_events", "chat_events", "intent_outcomes", "dead_letters")
+TABLES = ("intent_events", "chat_events", "intent_outcomes", "dead_letters", "emitters")
 EVENT_ID, TS = key_at(datetime(2026, 1, 1, tzinfo=UTC))
 ROWS = {
     "intent_events": {**EVENT, "event_id": EVENT_ID, "ts": TS},
     "chat_events": {"event_id": EVENT_ID, "ts": TS},
     "intent_outcomes": {"event_id": EVENT_ID, "ts": TS, "kind": "executed"},
     "dead_letters": {"dead_letter_id": UUID(int=1), "door": "exporter", "reason": "ids_invalid"},
+    "emitters": {
+        "emitter_id": UUID(int=1),
+        "beat": 1,
+        **dict.fromkeys(("at", "started_at"), TS),
+        **dict.fromkeys(("emitted", "stored", "duplicates", "dead", "spooled"), 0),
+    },
 }
+TYPES = {UUID: "uuid", datetime: "timestamptz", int: "bigint", str: "text"}
 
 
 @pytest.mark.parametrize("table", TABLES)
@@ -30,8 +37,7 @@ async def test_the_writer_inserts_once(writer_dsn: str, table: str) -> None:
     connection = await asyncpg.connect(writer_dsn)
     try:
         assert await connection.execute(f"{statement} ON CONFLICT DO NOTHING", *values) == "INSERT 0 1"
-        types = ", ".join(f"{name} {'uuid' if isinstance(value, UUID) else 'timestamptz' if name == 'ts' else 'text'}"
-                          for name, value in ROWS[table].items())  # fmt: skip
+        types = ", ".join(f"{name} {TYPES[type(value)]}" for name, value in ROWS[table].items())
         await connection.execute(f"CREATE TEMP TABLE stage ({types})")
         await connection.copy_records_to_table("stage", records=[tuple(values)])
         merge = f"INSERT INTO agent.{table} ({columns}) SELECT {columns} FROM stage ON CONFLICT DO NOTHING"

@@ -30,7 +30,7 @@ R = TypeVar("R", IntentEventRow, ChatEventRow, IntentOutcomeRow)
 
 _texts = st.text(st.characters(exclude_characters="\x00", exclude_categories=["Cs"]), max_size=40)
 _scores = st.floats(allow_nan=False, allow_infinity=False)
-_candidates = st.lists(st.tuples(_texts, st.none() | _scores, st.none() | _texts), max_size=4)
+_candidates = st.lists(st.builds(CandidateItem, _texts, st.none() | _scores, st.none() | _texts), max_size=4)
 _BY_TYPE: Final[Mapping[object, st.SearchStrategy[Any]]] = {
     UUID: st.uuids(),
     str: _texts,
@@ -121,7 +121,8 @@ def _decoded(name: str, value: Any) -> Any:
     candidates = cast("list[dict[str, Any]]", items)
     assert all(None not in item.values() for item in candidates), "what is unknown is left out"
     return [
-        (item["verb"], float(item["score"]) if "score" in item else None, item.get("source")) for item in candidates
+        CandidateItem(item["verb"], float(item["score"]) if "score" in item else None, item.get("source"))
+        for item in candidates
     ]
 
 

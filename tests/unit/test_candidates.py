@@ -1,17 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Candidate lists: three forms of one meaning, and nothing that an emitter sends breaks them."""
+"""CandidateItem lists: three forms of one meaning, and nothing that an emitter sends breaks them."""
 
 import json
 import math
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from intent_events.columns import Candidate
 from intent_events.mending import INT32_MAX
+from intent_events.rows import CandidateItem
 from intent_events.rows.candidates import candidates_of
 from intent_events.semconv import CANDIDATES_POST, CANDIDATES_PRE, MAX_CANDIDATES, MAX_STRING, Quality
 from unit.odd_values import HOSTILE, Hostile, Unbound
@@ -19,12 +20,12 @@ from unit.spans_of import CANDIDATE_ATTRIBUTES
 
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
 TEXT = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\x00"), min_size=1, max_size=20)
-WHOLE = st.lists(st.builds(Candidate, TEXT, FINITE, TEXT), max_size=25)
+WHOLE = st.lists(st.builds(CandidateItem, TEXT, FINITE, TEXT), max_size=25)
 
 
-def forms(prefix: str, candidates: list[Candidate]) -> list[dict[str, Any]]:
+def forms(prefix: str, candidates: list[CandidateItem]) -> list[dict[str, Any]]:
     """Attributes of the same list in each form that an emitter may send."""
-    maps = [candidate._asdict() for candidate in candidates]
+    maps = [msgspec.structs.asdict(candidate) for candidate in candidates]
     parallel = {
         f"{prefix}.verbs": [candidate.verb for candidate in candidates],
         f"{prefix}.scores": [candidate.score for candidate in candidates],
@@ -34,7 +35,7 @@ def forms(prefix: str, candidates: list[Candidate]) -> list[dict[str, Any]]:
 
 
 @given(WHOLE)
-def test_the_forms_mean_the_same(candidates: list[Candidate]) -> None:
+def test_the_forms_mean_the_same(candidates: list[CandidateItem]) -> None:
     """Parallel arrays, an array of maps and a JSON string give the same columns, before and after policy."""
     quality: set[str] = set()
     for attributes in forms(CANDIDATES_PRE, candidates):
@@ -54,8 +55,7 @@ def test_candidates_of_is_total(attributes: dict[str, Any]) -> None:
         assert items is None or len(items) <= MAX_CANDIDATES
         assert total is None or (type(total) is int and 0 <= total <= INT32_MAX)
         for item in items or ():
-            verb, score, source = item
-            assert type(item) is tuple
+            verb, score, source = msgspec.structs.astuple(item)
             assert type(verb) is str
             assert len(verb) <= MAX_STRING
             assert score is None or (type(score) is float and math.isfinite(score))
@@ -87,7 +87,7 @@ def test_a_proxy_that_is_bound_to_nothing_is_refused() -> None:
         {CANDIDATES_PRE: [Unbound()]},
     ):
         pre = candidates_of(attributes, quality)[0]
-        assert pre in (None, [Candidate("a.b")], [Candidate("?")])
+        assert pre in (None, [CandidateItem("a.b")], [CandidateItem("?")])
 
 
 @pytest.mark.parametrize("key", ["scores", "sources"])
@@ -96,7 +96,7 @@ def test_lists_out_of_step_keep_the_verbs(key: str, values: object) -> None:
     """Scores or sources that are out of step would belong to other verbs, so they are left out and flagged."""
     quality: set[str] = set()
     attributes = {f"{CANDIDATES_PRE}.verbs": ["a.b", "c.d"], f"{CANDIDATES_PRE}.{key}": values}
-    assert candidates_of(attributes, quality) == ([Candidate("a.b"), Candidate("c.d")], 2, None, None)
+    assert candidates_of(attributes, quality) == ([CandidateItem("a.b"), CandidateItem("c.d")], 2, None, None)
     assert quality == {Quality.CANDIDATES_MISMATCH}
 
 
@@ -115,7 +115,7 @@ def test_a_total_counts_what_was_cut() -> None:
         f"{CANDIDATES_POST}.total": 7,
     }
     quality: set[str] = set()
-    assert candidates_of(attributes, quality) == ([Candidate("a.b")] * 20, 25, [], 7)
+    assert candidates_of(attributes, quality) == ([CandidateItem("a.b")] * 20, 25, [], 7)
     assert quality == {Quality.VALUE_CUT}
 
 
@@ -152,18 +152,18 @@ def test_a_json_string_that_cannot_be_read_is_refused(text: str) -> None:
 @pytest.mark.parametrize(
     ("items", "candidates", "flags"),
     [
-        (["a.b", 7], [Candidate("a.b"), Candidate("7")], {Quality.VALUE_MENDED}),
-        ([{"verb": "a.b"}], [Candidate("a.b")], set[str]()),
-        ([{"verb": "a.b", "score": "high"}], [Candidate("a.b")], {Quality.VALUE_REFUSED}),
-        ([{"verb": "a.b", "score": math.nan}], [Candidate("a.b")], {Quality.VALUE_REFUSED}),
-        ([{"verb": "a.b", "score": 1}], [Candidate("a.b", 1.0)], set[str]()),
-        ([{"score": 0.5}], [Candidate("?", 0.5)], {Quality.CANDIDATES_MISMATCH}),
-        ([None, ["a.b"]], [Candidate("?"), Candidate("?")], {Quality.CANDIDATES_MISMATCH}),
-        ([np.str_("a.b")], [Candidate("a.b")], set[str]()),
-        ([Candidate("a.b", 0.5, "x")], [Candidate("a.b", 0.5, "x")], set[str]()),
+        (["a.b", 7], [CandidateItem("a.b"), CandidateItem("7")], {Quality.VALUE_MENDED}),
+        ([{"verb": "a.b"}], [CandidateItem("a.b")], set[str]()),
+        ([{"verb": "a.b", "score": "high"}], [CandidateItem("a.b")], {Quality.VALUE_REFUSED}),
+        ([{"verb": "a.b", "score": math.nan}], [CandidateItem("a.b")], {Quality.VALUE_REFUSED}),
+        ([{"verb": "a.b", "score": 1}], [CandidateItem("a.b", 1.0)], set[str]()),
+        ([{"score": 0.5}], [CandidateItem("?", 0.5)], {Quality.CANDIDATES_MISMATCH}),
+        ([None, ["a.b"]], [CandidateItem("?"), CandidateItem("?")], {Quality.CANDIDATES_MISMATCH}),
+        ([np.str_("a.b")], [CandidateItem("a.b")], set[str]()),
+        ([CandidateItem("a.b", 0.5, "x")], [CandidateItem("a.b", 0.5, "x")], set[str]()),
     ],
 )
-def test_items_of_a_list(items: list[Any], candidates: list[Candidate], flags: set[str]) -> None:
+def test_items_of_a_list(items: list[Any], candidates: list[CandidateItem], flags: set[str]) -> None:
     """Plain verbs and incomplete maps are read for what they say; what is missing is flagged."""
     quality: set[str] = set()
     assert candidates_of({CANDIDATES_PRE: items}, quality)[0] == candidates
@@ -174,5 +174,5 @@ def test_a_score_that_is_none_is_flagged() -> None:
     """NaN in a list of scores leaves its verb without a score, and says so."""
     quality: set[str] = set()
     attributes = {f"{CANDIDATES_PRE}.verbs": ["a.b", "c.d"], f"{CANDIDATES_PRE}.scores": [math.nan, 0.5]}
-    assert candidates_of(attributes, quality)[0] == [Candidate("a.b"), Candidate("c.d", 0.5)]
+    assert candidates_of(attributes, quality)[0] == [CandidateItem("a.b"), CandidateItem("c.d", 0.5)]
     assert quality == {Quality.VALUE_REFUSED}

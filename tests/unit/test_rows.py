@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,7 +15,16 @@ from hypothesis import strategies as st
 from intent_events import columns, semconv
 from intent_events.identity import derived_uuid, event_id_of, is_uuid7, milliseconds_in
 from intent_events.mending import INT32_MAX, INT64_MAX
-from intent_events.rows import ChatEventRow, IntentEventRow, IntentOutcomeRow, Rejection, RejectReason, Row, row_of
+from intent_events.rows import (
+    CandidateItem,
+    ChatEventRow,
+    IntentEventRow,
+    IntentOutcomeRow,
+    Rejection,
+    RejectReason,
+    Row,
+    row_of,
+)
 from intent_events.semconv import MAX_STRING, Quality, Record
 from intent_events.spans import SpanView
 from unit.odd_values import ANYTHING
@@ -48,7 +58,7 @@ def check(row: Row) -> None:
     for name, value in zip(row._fields, row, strict=True):
         assert has_type(value, hints[name]), f"{name} is {type(value)}, not {hints[name]}"
         for text in value if isinstance(value, list) else [value]:
-            for part in text if isinstance(text, tuple) else [text]:
+            for part in msgspec.structs.astuple(text) if isinstance(text, CandidateItem) else [text]:
                 if isinstance(part, str):
                     assert "\x00" not in part
                     assert len(part.encode().decode()) <= (80 if name.endswith("preview") else MAX_STRING)

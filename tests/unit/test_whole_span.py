@@ -16,7 +16,7 @@ from opentelemetry.trace import SpanKind
 
 from intent_events import Candidate, IntentTrace, Outcome, record_outcome, record_reply, record_utterance, stage
 from intent_events.instrument import recorder
-from intent_events.rows import row_of
+from intent_events.rows import CandidateItem, row_of
 from intent_events.select import select
 from intent_events.semconv import Record
 from intent_events_exporter.convert import view_of
@@ -289,9 +289,12 @@ def test_a_whole_row(fixed: Traced) -> None:
             "macro_denied_verbs": [],
             "boost_version": "b-2",
             "registry_version": "r-3",
-            "verb_candidates_pre": [("cbu.assign-role", 0.75, "lexical"), ("cbu.delete", 0.5, "lexical")],
+            "verb_candidates_pre": [
+                CandidateItem("cbu.assign-role", 0.75, "lexical"),
+                CandidateItem("cbu.delete", 0.5, "lexical"),
+            ],
             "verb_candidates_pre_total": 2,
-            "verb_candidates_post": [("cbu.assign-role", 0.75, None)],
+            "verb_candidates_post": [CandidateItem("cbu.assign-role", 0.75)],
             "verb_candidates_post_total": 1,
             "duration_ms": 3.0,
             "trace_sampled": True,

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""OpenTelemetry span exporter that writes intent spans to Postgres as rows of ``agent.intent_events``."""
+"""Delivers intent spans to Postgres as rows of ``agent.intent_events``: the durable door, and the best-effort one."""
 
 from intent_events_exporter.exporter import IntentEventsSpanExporter
+from intent_events_exporter.processor import IntentEventsSpanProcessor
+from intent_events_exporter.sampler import IntentSampler
 
-__all__ = ["IntentEventsSpanExporter"]
+__all__ = ["IntentEventsSpanExporter", "IntentEventsSpanProcessor", "IntentSampler"]

@@ -1,49 +1,29 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Attaches the exporter to the SDK when the instrumentor starts, so that no code of the host's is needed."""
+"""Attaches the processor and the sampler when the instrumentor starts, so that no code of the host's is needed."""
 
 from collections.abc import Callable
+from typing import Any, cast
 
 from opentelemetry.metrics import MeterProvider
-from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
+from opentelemetry.sdk.trace import Tracer as SdkTracer
 from opentelemetry.sdk.trace import TracerProvider as SdkTracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace import TracerProvider, get_tracer_provider
 
-from intent_events import semconv
+from intent_events.instrument.current import current_recorder
+from intent_events.instrument.direct import set_direct_way
 from intent_events.instrument.troubles import trouble
 from intent_events.settings import DeliverySettings
-from intent_events_exporter.exporter import IntentEventsSpanExporter
-
-
-class RecordsOnly(SpanProcessor):
-    """Passes the spans that say they are records to a batch processor, so that no others fill its queue."""
-
-    def __init__(self, batch: SpanProcessor) -> None:
-        """Pass records to this processor."""
-        self._batch = batch
-        self._active = True
-
-    def on_end(self, span: ReadableSpan) -> None:
-        """Queue the span when it says that it is a record."""
-        attributes = span.attributes or {}
-        if self._active and (semconv.ROOT in attributes or semconv.RECORD in attributes):
-            self._batch.on_end(span)
-
-    def shutdown(self) -> None:
-        """Export what is queued and stop; the SDK cannot take a processor out again, so it stays without effect."""
-        if self._active:
-            self._active = False
-            self._batch.shutdown()
-
-    def force_flush(self, timeout_millis: int = 30_000) -> bool:
-        """Export what is queued."""
-        return not self._active or self._batch.force_flush(timeout_millis)
+from intent_events.spans import SpanView
+from intent_events_exporter.processor import IntentEventsSpanProcessor
+from intent_events_exporter.sampler import IntentSampler
 
 
 def attach(tracer_provider: TracerProvider | None, meter_provider: MeterProvider | None) -> Callable[[], None]:
-    """Deliver the records of a tracer provider to ``INTENT_EVENTS_DSN``; nothing when that is not set.
+    """Deliver the records of this process to ``INTENT_EVENTS_DSN``; nothing when that is not set.
 
-    Nothing either when ``OTEL_TRACES_EXPORTER`` names ``intent_events``: the SDK has made the exporter then.
+    With an SDK, the processor is added to its provider, and our own tracer gets an :class:`IntentSampler` around the
+    sampler that it has: every other tracer, and what the backend gets, stay as they were. Without one, or while it is
+    disabled, records take the direct way to the same spool; an SDK that comes later is met at the next record.
 
     Args:
         tracer_provider: the SDK's; None takes the global one.
@@ -56,18 +36,67 @@ def attach(tracer_provider: TracerProvider | None, meter_provider: MeterProvider
         SettingsError: a variable cannot be used.
     """
     settings = DeliverySettings.from_environment()
-    if settings.read_dsn() is None or "intent_events" in settings.traces_exporters:
+    if settings.dsn is None and settings.dsn_file is None:
         return _nothing
-    provider = tracer_provider or get_tracer_provider()
-    if not isinstance(provider, SdkTracerProvider):
-        trouble(
-            "intent-events: there is no SDK tracer provider yet, so nothing is delivered: "
-            "set one up before instrument(), or run under opentelemetry-instrument"
-        )
-        return _nothing
-    processor = RecordsOnly(BatchSpanProcessor(IntentEventsSpanExporter(meter_provider=meter_provider)))
-    provider.add_span_processor(processor)
-    return processor.shutdown
+    attached = Attached(IntentEventsSpanProcessor(settings=settings, meter_provider=meter_provider), tracer_provider)
+    set_direct_way(attached)
+    attached.meet_sdk()
+    return attached.detach
+
+
+class Attached:
+    """The processor of this process, at the SDK or on the direct way."""
+
+    def __init__(self, processor: IntentEventsSpanProcessor, provider: TracerProvider | None) -> None:
+        """Attach this processor to this provider; None is the global one, whichever that is at the time."""
+        self._processor = processor
+        self._provider = provider
+        self._met = False
+        self._sampled: list[tuple[SdkTracer, Any]] = []
+
+    @property
+    def processor(self) -> IntentEventsSpanProcessor:
+        """Keeps the records."""
+        return self._processor
+
+    @property
+    def met_sdk(self) -> bool:
+        """Whether the SDK hands its spans over."""
+        return self._met
+
+    def accept(self, span: SpanView) -> bool:
+        """Keep a record without a span of the SDK; whether it is durable now."""
+        return self._processor.accept(span)
+
+    def meet_sdk(self) -> None:
+        """Attach to the SDK's provider, when there is one."""
+        if self._met:
+            return
+        provider = self._provider or get_tracer_provider()
+        if not isinstance(provider, SdkTracerProvider):
+            return
+        self._met = True
+        provider.add_span_processor(self._processor)
+        tracer = current_recorder().bind(provider)
+        if isinstance(tracer, SdkTracer) and not isinstance(tracer.sampler, IntentSampler):
+            self._sampled.append((tracer, tracer.sampler))
+            tracer.sampler = IntentSampler(tracer.sampler)
+        limit = cast("int | None", getattr(getattr(provider, "_span_limits", None), "max_span_attributes", None))
+        if limit is not None and limit < _ATTRIBUTES:
+            trouble(
+                f"intent-events: OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT lets spans have {limit} attributes, and records may "
+                f"need {_ATTRIBUTES}: what is beyond is lost, and flagged in quality"
+            )
+
+    def detach(self) -> None:
+        """Store what waits and stop; the SDK cannot take a processor out again, so it stays without effect."""
+        set_direct_way(None)
+        for tracer, sampler in self._sampled:
+            tracer.sampler = sampler
+        self._processor.shutdown()
+
+
+_ATTRIBUTES = 64
 
 
 def _nothing() -> None:

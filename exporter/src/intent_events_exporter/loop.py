@@ -19,8 +19,11 @@ _inherited: Final[list[object]] = []
 """Loops of a parent process, kept so that nobody closes what is theirs."""
 
 
-class _Loop(asyncio.SelectorEventLoop):
-    """Resolves names on its own thread: at the exit of the interpreter no other thread can be started."""
+class OwnLoop(asyncio.SelectorEventLoop):
+    """An event loop of ours: it resolves names on its own thread, and a forked child can let go of it.
+
+    At the exit of the interpreter no other thread can be started.
+    """
 
     def __init__(self) -> None:
         self._watched = selectors.DefaultSelector()
@@ -38,6 +41,7 @@ class _Loop(asyncio.SelectorEventLoop):
                 os.dup2(dead.fileno(), key.fd, inheritable=False)
 
     async def getaddrinfo(self, *args: Any, **kwargs: Any) -> Any:
+        """Resolve a name, holding up the loop meanwhile: nothing else is on it while a connection is being opened."""
         return socket.getaddrinfo(*args, **kwargs)
 
 
@@ -48,7 +52,7 @@ class LoopThread:
         """Run on a thread with this name."""
         self._name = name
         self._lock = threading.Lock()
-        self._loop: _Loop | None = None
+        self._loop: OwnLoop | None = None
         self._thread: threading.Thread | None = None
         forget = WeakMethod(self._forget)
         os.register_at_fork(after_in_child=lambda: (method := forget()) and method())
@@ -84,17 +88,17 @@ class LoopThread:
         if loop is None:
             return
         if thread is None:
-            _close(loop)
+            close_loop(loop)
             return
         loop.call_soon_threadsafe(loop.stop)
         thread.join(timeout_s)
 
-    def _started(self) -> tuple[_Loop, threading.Thread | None]:
+    def _started(self) -> tuple[OwnLoop, threading.Thread | None]:
         """The loop, and the thread that runs it unless none can be started: the caller runs it then."""
         with self._lock:
             loop = self._loop
             if loop is None or loop.is_closed():
-                loop = self._loop = _Loop()
+                loop = self._loop = OwnLoop()
             thread = self._thread
             if thread is None or not thread.is_alive():
                 thread = threading.Thread(target=_serve, args=(loop,), name=self._name, daemon=True)
@@ -118,10 +122,10 @@ def _serve(loop: asyncio.AbstractEventLoop) -> None:
     try:
         loop.run_forever()
     finally:
-        _close(loop)
+        close_loop(loop)
 
 
-def _close(loop: asyncio.AbstractEventLoop) -> None:
+def close_loop(loop: asyncio.AbstractEventLoop) -> None:
     """Close a loop that has stopped; what still runs on it is cancelled, or it would complain of being forgotten."""
     tasks = asyncio.all_tasks(loop)
     for task in tasks:

@@ -1,11 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the exporter says of itself, as OpenTelemetry metrics."""
+"""What the exporter and the processor say of themselves, as OpenTelemetry metrics."""
 
+from collections.abc import Callable, Iterable
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
-from opentelemetry.metrics import Meter
+from opentelemetry.metrics import Meter, Observation
 
 from intent_events.store.write import Written
+from intent_events_exporter.spool import Spool
+
+if TYPE_CHECKING:
+    from intent_events_exporter.drain import Drain
+    from intent_events_exporter.flush import Tally
 
 
 class Dropped(StrEnum):
@@ -19,6 +26,9 @@ class Dropped(StrEnum):
 
     SHUTDOWN = "shutdown"
     """They came after the exporter had been shut down."""
+
+    UNREADABLE = "unreadable"
+    """They were in the spool, in a form that this version cannot read."""
 
     INTERNAL = "internal"
     """A failure of ours that nobody expected."""
@@ -54,3 +64,95 @@ class ExporterMetrics:
     def took(self, duration_s: float) -> None:
         """Note how long an export took, seconds."""
         self._duration.record(duration_s)
+
+
+Counts = Callable[[], tuple[int, dict[str, int]]]
+"""Gives how many records were received, and how many of them were dropped, by reason."""
+
+
+class ProcessorMetrics:
+    """Shows what the processor, its spool and its drain count anyway: the caller's thread pays nothing for it."""
+
+    def __init__(self, meter: Meter, spool: Spool, counts: Counts) -> None:
+        """Show these with this meter.
+
+        Args:
+            meter: makes the instruments.
+            spool: where records wait.
+            counts: what the processor counted.
+        """
+        self._meter = meter
+        self._spool = spool
+        self._counts = counts
+        self._duration = meter.create_histogram(
+            "intent_events.drain.duration", unit="s", description="Time that one flush to Postgres took."
+        )
+
+    def flushed(self, duration_s: float) -> None:
+        """Note how long a flush took, seconds."""
+        self._duration.record(duration_s)
+
+    def observe(self, drain: "Drain") -> None:
+        """Show this drain too."""
+        meter, spool = self._meter, self._spool
+        meter.create_observable_counter(
+            "intent_events.processor.records",
+            [lambda _: self._received()],
+            unit="{record}",
+            description="Records that ended in this process, by what became of them and, if dropped, why.",
+        )
+        meter.create_observable_counter(
+            "intent_events.drain.records",
+            [lambda _: _delivered(drain.tally)],
+            unit="{record}",
+            description="Records taken from the spool, those of dead processes included, by what became of them.",
+        )
+        meter.create_observable_counter(
+            "intent_events.drain.retries",
+            [lambda _: [Observation(drain.retries)]],
+            unit="{try}",
+            description="Tries to store that failed.",
+        )
+        meter.create_observable_gauge(
+            "intent_events.drain.circuit",
+            [lambda _: [Observation(int(drain.circuit))]],
+            description="Way to Postgres: 0 closed, 1 half open, 2 open.",
+        )
+        meter.create_observable_gauge(
+            "intent_events.spool.records",
+            [lambda _: [Observation(spool.waiting().records)]],
+            unit="{record}",
+            description="Records that wait in the spool.",
+        )
+        meter.create_observable_gauge(
+            "intent_events.spool.size",
+            [lambda _: [Observation(spool.waiting().bytes)]],
+            unit="By",
+            description="Bytes that wait in the spool.",
+        )
+        meter.create_observable_gauge(
+            "intent_events.spool.age",
+            [lambda _: [Observation(spool.waiting().oldest_age_s or 0.0)]],
+            unit="s",
+            description="Age of the oldest record that waits.",
+        )
+        meter.create_observable_counter(
+            "intent_events.spool.torn",
+            [lambda _: [Observation(drain.tally.torn)]],
+            unit="{stretch}",
+            description="Damaged stretches of the spool that were set aside.",
+        )
+
+    def _received(self) -> Iterable[Observation]:
+        received, dropped = self._counts()
+        yield Observation(received - sum(dropped.values()), {"intent.delivery": "spooled"})
+        for reason, n in dropped.items():
+            yield Observation(n, {"intent.delivery": "dropped", "error.type": reason})
+
+
+def _delivered(tally: "Tally") -> Iterable[Observation]:
+    yield Observation(tally.stored, {"intent.delivery": "stored"})
+    yield Observation(tally.duplicates, {"intent.delivery": "duplicate"})
+    yield Observation(tally.dead, {"intent.delivery": "dead"})
+    if tally.unreadable:
+        yield Observation(tally.unreadable, {"intent.delivery": "dropped", "error.type": Dropped.UNREADABLE.value})

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What follows an utterance: the assistant's reply, and what became of it. Append-only records of their own."""
 
+from time import time_ns
 from typing import Any
 from uuid import UUID
 
@@ -9,6 +10,7 @@ from opentelemetry.instrumentation.utils import is_instrumentation_enabled
 from intent_events import columns, semconv
 from intent_events.columns import Attribute
 from intent_events.instrument.current import current_recorder
+from intent_events.instrument.direct import Unspanned, direct_way
 from intent_events.instrument.recorder import EMITTER
 from intent_events.instrument.troubles import trouble
 from intent_events.mending import value
@@ -101,4 +103,12 @@ def _emit(record: Record, table: dict[str, Attribute], fields: dict[str, object]
             attributes[table[name].key] = str(clean) if isinstance(clean, UUID) else clean
     if quality:
         attributes[semconv.QUALITY] = [str(flag) for flag in sorted(quality)]
-    current_recorder().tracer.start_span(f"intent.{record.value}", attributes=attributes).end()
+    start_ns = time_ns()
+    span = current_recorder().tracer.start_span(f"intent.{record.value}", attributes=attributes)
+    way = direct_way()
+    if way is not None:
+        if span.is_recording():
+            way.meet_sdk()
+        else:
+            way.accept(Unspanned.of(span, start_ns).view(attributes))
+    span.end()

@@ -12,18 +12,19 @@ from uuid import UUID, uuid4
 
 from opentelemetry import context as context_api
 from opentelemetry.metrics import Meter, get_meter
-from opentelemetry.trace import Span, StatusCode, Tracer, get_tracer, set_span_in_context
+from opentelemetry.trace import Span, StatusCode, Tracer, TracerProvider, get_tracer, set_span_in_context
 
 from intent_events import semconv
 from intent_events.delivery import track
 from intent_events.identity import event_id_of
 from intent_events.instrument.attributes import attributes_of
+from intent_events.instrument.direct import Unspanned, direct_way
 from intent_events.instrument.troubles import trouble
 from intent_events.instrument.turns import Turns
 from intent_events.mending import field_of, text
 from intent_events.privacy import Privacy, TextRecord
 from intent_events.semconv import Outcome
-from intent_events.trace import TRACE_FIELDS, IntentTrace, Recording, active_recording, new_event_id
+from intent_events.trace import TRACE_FIELDS, IntentTrace, Recording, active_recording
 from intent_events.version import __version__
 
 SCOPE_NAME: Final = "intent_events"
@@ -35,14 +36,20 @@ Attached = tuple[Token[Any], Token[Recording | None]]
 
 _UNRECORDED: Final = (
     "intent-events: no span is recording, so utterances are not stored: set up an OpenTelemetry SDK "
-    "that samples them, or unset OTEL_SDK_DISABLED"
+    "that samples them, or set INTENT_EVENTS_DSN and install intent-events-exporter"
 )
 
 
 class Emitter:
-    """Who emits: a process, with a running number for each record. A forked child is another emitter."""
+    """Who emits: a process, with a running number for each record. A forked child is another emitter.
 
-    __slots__ = ("__weakref__", "_numbers", "emitter_id")
+    Attributes:
+        emitter_id: UUID of this process, as text.
+        emitted: the last number given; 0 before the first.
+        started_ns: when the process began to be one, nanoseconds since 1970.
+    """
+
+    __slots__ = ("__weakref__", "_numbers", "emitted", "emitter_id", "started_ns")
 
     def __init__(self) -> None:
         self._renew()
@@ -50,11 +57,14 @@ class Emitter:
 
     def next_number(self) -> int:
         """Number of the next record, from 1."""
-        return next(self._numbers)
+        number = self.emitted = next(self._numbers)
+        return number
 
     def _renew(self) -> None:
         self.emitter_id = str(uuid4())
         self._numbers = count(1)
+        self.emitted = 0
+        self.started_ns = time_ns()
 
 
 EMITTER: Final = Emitter()
@@ -64,7 +74,10 @@ EMITTER: Final = Emitter()
 class OpenRecording:
     """One utterance while it is being handled; also a nested call or a stage of it, which leaves a child span only."""
 
-    __slots__ = ("_asked", "_kept", "_outer", "_recorder", "_span", "ended", "event_id", "trace")
+    __slots__ = (
+        *("_asked", "_emitter_id", "_kept", "_outer", "_recorder", "_span", "_unspanned"),
+        *("ended", "event_id", "trace"),
+    )
 
     def __init__(
         self,
@@ -74,11 +87,15 @@ class OpenRecording:
         trace: IntentTrace,
         kept: TextRecord | None,
         outer: "OpenRecording | None" = None,
+        unspanned: Unspanned | None = None,
     ) -> None:
         self._recorder = recorder
         self._span = span
         self._kept = kept
         self._outer = outer
+        self._unspanned = unspanned
+        # The process in which it began: a copy that a forked child ends is not another record.
+        self._emitter_id = EMITTER.emitter_id
         self._asked = None if outer else recorder.chain(trace)
         self.event_id = event_id
         self.trace = trace
@@ -163,7 +180,9 @@ class OpenRecording:
         session = self._recorder.chain(trace, self._asked)
         if session is not None:
             self._recorder.turns.ended(session, self.event_id, text(trace.outcome, set()))
-        if not span.is_recording():
+        unspanned = self._unspanned
+        way = direct_way() if unspanned is not None else None
+        if way is None and not span.is_recording():
             return
         attributes: dict[str, Any] = {}
         try:
@@ -171,13 +190,17 @@ class OpenRecording:
         finally:
             # At the end of the last call, because the SDK evicts the oldest attribute beyond its limit.
             outcome = attributes.pop(semconv.OUTCOME, None)
-            attributes[semconv.EMITTER_ID] = EMITTER.emitter_id
-            attributes[semconv.EMITTER_SEQ] = EMITTER.next_number()
+            attributes[semconv.EMITTER_ID] = self._emitter_id
+            if self._emitter_id is EMITTER.emitter_id:
+                attributes[semconv.EMITTER_SEQ] = EMITTER.next_number()
             attributes[semconv.EVENT_ID] = str(self.event_id)
             attributes[semconv.ROOT] = True
             if outcome is not None:
                 attributes[semconv.OUTCOME] = outcome
-            span.set_attributes(attributes)
+            if way is None or unspanned is None:
+                span.set_attributes(attributes)
+            else:
+                way.accept(unspanned.view(attributes))
         if outcome == Outcome.ERROR:
             span.set_status(StatusCode.ERROR)
 
@@ -256,16 +279,26 @@ class Recorder:
             return outer.child(semconv.SPAN_NAME, {semconv.ROOT: False})
         start_ns = time_ns()
         span = self._tracer.start_span(semconv.SPAN_NAME, start_time=start_ns)
+        way = direct_way()
         if span.is_recording():
-            ids = span.get_span_context()
+            ids, unspanned = span.get_span_context(), None
             event_id = event_id_of(ids.trace_id, ids.span_id, start_ns)
+            if way is not None:
+                way.meet_sdk()
         else:
-            event_id = new_event_id()
-            self._unrecorded.add(1)
-            trouble(_UNRECORDED)
+            unspanned = Unspanned.of(span, start_ns)
+            event_id = unspanned.event_id
+            if way is None:
+                self._unrecorded.add(1)
+                trouble(_UNRECORDED)
         trace = IntentTrace(event_id=event_id, delivery=track(event_id), **fields)
         kept = self.privacy.record(str.__str__(utterance)) if isinstance(utterance, str) else None
-        return OpenRecording(self, span, event_id, trace, kept)
+        return OpenRecording(self, span, event_id, trace, kept, None, unspanned)
+
+    def bind(self, provider: TracerProvider) -> Tracer:
+        """Make spans with the tracer of this provider from now on, and give it."""
+        self._tracer = get_tracer(SCOPE_NAME, __version__, provider)
+        return self._tracer
 
     def chain(self, trace: IntentTrace, asked: str | None = None) -> str | None:
         """Say whose question the utterance answers, unless the orchestrator did.

@@ -59,7 +59,7 @@ def _read(
         length = len(names if listed is None else listed)
         points = scores(_parallel(attributes.get(scores_key), length, quality), quality)
         sources = each_text(_parallel(attributes.get(sources_key), length, quality), quality)
-        items = list(zip(names, points or _nothing(names), sources or _nothing(names), strict=True))
+        items = list(map(CandidateItem, names, points or _nothing(names), sources or _nothing(names)))
     return items, max(length, total or 0)
 
 
@@ -106,8 +106,9 @@ def _maps(value: object, quality: set[str]) -> Sequence[object] | None:
 
 def _of_map(item: object, quality: set[str]) -> CandidateItem:
     if issubclass(type(item), (str, int, float)):
-        return text(item, quality) or "?", None, None
+        return CandidateItem(text(item, quality) or "?")
     verb = text(field_of(item, "verb"), quality)
     if verb is None:
         quality.add(Quality.CANDIDATES_MISMATCH)
-    return verb or "?", score(field_of(item, "score"), quality), text(field_of(item, "source"), quality)
+    source = text(field_of(item, "source"), quality)
+    return CandidateItem(verb or "?", score(field_of(item, "score"), quality), source)

@@ -3,7 +3,7 @@
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from intent_events import columns, semconv
@@ -11,7 +11,7 @@ from intent_events.columns import Attribute
 from intent_events.identity import derived_uuid, event_id_of, is_uuid7, milliseconds_in, parse_uuid
 from intent_events.mending import text, value
 from intent_events.rows.candidates import candidates_of
-from intent_events.rows.quick import quick_columns_of
+from intent_events.rows.known import DEFAULTS
 from intent_events.rows.shapes import ChatEventRow, IntentEventRow, IntentOutcomeRow, Rejection, RejectReason, Row
 from intent_events.semconv import Quality, Record
 from intent_events.spans import SpanView
@@ -22,9 +22,7 @@ UNKNOWN: Final = "unknown"
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _LAST_MS: Final = 253_402_300_799_999
 _REQUIRED: Final[dict[str, Any]] = {
-    "schema_version": semconv.SCHEMA_VERSION,
-    "synthetic": False,
-    "macro_semreg_checked": False,
+    **DEFAULTS,
     "actor_id": UNKNOWN,
     "entrypoint": UNKNOWN,
     "utterance_hash": UNKNOWN,
@@ -42,15 +40,15 @@ def _plan(table: dict[str, Attribute]) -> _Plan:
 _UTTERANCE: Final = _plan(columns.UTTERANCE)
 _REPLY: Final = _plan(columns.REPLY)
 _OUTCOME: Final = _plan(columns.OUTCOME)
-_DEFAULTS: Final = [default for _, _, default in _UTTERANCE]
 _SCHEMA_VERSION: Final = list(columns.UTTERANCE).index("schema_version")
-_SESSION: Final = list(columns.UTTERANCE).index("session_id")
 _REPLY_SESSION: Final = list(columns.REPLY).index("session_id")
+_SESSION: Final = list(columns.UTTERANCE).index("session_id")
+_EMITTED_BY: Final = (columns.UTTERANCE["emitter_id"], columns.UTTERANCE["emitter_seq"])
 _DENIED: Final = list(columns.UTTERANCE).index("semreg_denied_verbs")
 
 
 def row_of(span: SpanView, record: Record) -> Row | Rejection:
-    """Map a selected span.
+    """Map a selected span; each value is mended on its own, and ``quality`` says so.
 
     Args:
         span: the span.
@@ -59,37 +57,52 @@ def row_of(span: SpanView, record: Record) -> Row | Rejection:
     Returns:
         The row, or why there is none.
     """
+    attributes = span.attributes
     quality: set[str] = set()
-    event_id = _key_of(span, record, quality)
+    given = parse_uuid(attributes.get(semconv.EVENT_ID)) if record is Record.UTTERANCE else None
+    head = _head_of(span, record, given, quality)
+    if isinstance(head, Rejection):
+        emitter_id, emitter_seq = (value(each, attributes.get(each.key), quality) for each in _EMITTED_BY)
+        return head._replace(emitter_id=emitter_id, emitter_seq=emitter_seq)
+    event_id, ts, *origin = head
+    if record is Record.OUTCOME:
+        values = _values(_OUTCOME, attributes, quality)
+        return IntentOutcomeRow._make((event_id, ts, *values, *origin, _flags(attributes, quality)))
+    if record is Record.REPLY:
+        values = _values(_REPLY, attributes, quality)
+        _fill_session(values, _REPLY_SESSION, head.trace_id)
+        return ChatEventRow._make((event_id, ts, *values, *origin, _flags(attributes, quality)))
+    values = _values(_UTTERANCE, attributes, quality)
+    _fill_session(values, _SESSION, head.trace_id)
+    lists = candidates_of(attributes, quality)
+    _check_reasons(values, quality)
+    if values[_SCHEMA_VERSION] != semconv.SCHEMA_VERSION:
+        quality.add(Quality.SCHEMA_VERSION_UNKNOWN)
+    duration_ms = max(span.end_ns - span.start_ns, 0) / 1e6
+    own = (duration_ms, span.sampled, *origin, _flags(attributes, quality))
+    return IntentEventRow._make((event_id, ts, *values, *lists, *own))
+
+
+class _Head(NamedTuple):
+    """What a row has of the span itself."""
+
+    event_id: UUID
+    ts: datetime
+    trace_id: str
+    span_id: str
+    service_name: str | None
+
+
+def _head_of(span: SpanView, record: Record, given: UUID | None, quality: set[str]) -> _Head | Rejection:
+    event_id = _key_of(span, record, given, quality)
     trace_id, span_id = format(span.trace_id, "032x"), format(span.span_id, "016x")
     service = text(span.service_name, quality)
     reason = _reason_to_reject(event_id, span)
     if reason is not None:
         return Rejection(reason, record, trace_id, span_id, span.start_ns, service)
-    attributes = span.attributes
-    ts = _EPOCH + timedelta(milliseconds=milliseconds_in(event_id))
     if span.dropped_attributes:
         quality.add(Quality.ATTRIBUTES_DROPPED)
-    if record is Record.OUTCOME:
-        values = _values(_OUTCOME, attributes, quality)
-        return IntentOutcomeRow._make((event_id, ts, *values, trace_id, span_id, service, _flags(attributes, quality)))
-    if record is Record.REPLY:
-        values = _values(_REPLY, attributes, quality)
-        _fill_session(values, _REPLY_SESSION, trace_id)
-        return ChatEventRow._make((event_id, ts, *values, trace_id, span_id, service, _flags(attributes, quality)))
-    quick = quick_columns_of(attributes, _DEFAULTS)
-    if quick is None:
-        values = _values(_UTTERANCE, attributes, quality)
-        _fill_session(values, _SESSION, trace_id)
-        lists = candidates_of(attributes, quality)
-    else:
-        values, lists = quick
-    _check_reasons(values, quality)
-    if values[_SCHEMA_VERSION] != semconv.SCHEMA_VERSION:
-        quality.add(Quality.SCHEMA_VERSION_UNKNOWN)
-    duration_ms = max(span.end_ns - span.start_ns, 0) / 1e6
-    own = (duration_ms, span.sampled, trace_id, span_id, service, _flags(attributes, quality))
-    return IntentEventRow._make((event_id, ts, *values, *lists, *own))
+    return _Head(event_id, _EPOCH + timedelta(milliseconds=milliseconds_in(event_id)), trace_id, span_id, service)
 
 
 def _values(plan: _Plan, attributes: Mapping[str, Any], quality: set[str]) -> list[Any]:
@@ -114,8 +127,7 @@ def _check_reasons(values: list[Any], quality: set[str]) -> None:
         quality.add(Quality.REASONS_MISMATCH)
 
 
-def _key_of(span: SpanView, record: Record, quality: set[str]) -> UUID:
-    given = parse_uuid(span.attributes.get(semconv.EVENT_ID)) if record is Record.UTTERANCE else None
+def _key_of(span: SpanView, record: Record, given: UUID | None, quality: set[str]) -> UUID:
     if given is not None and is_uuid7(given):
         if milliseconds_in(given) != span.start_ns // 1_000_000:
             quality.add(Quality.EVENT_ID_TIME)

@@ -6,10 +6,23 @@ from enum import StrEnum
 from typing import NamedTuple
 from uuid import UUID
 
+import msgspec
+
 from intent_events.semconv import Record
 
-CandidateItem = tuple[str, float | None, str | None]
-"""One element of a candidate list: verb, score, source. A plain tuple, since a batch has tens of thousands of them."""
+
+class CandidateItem(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+    """One element of a candidate list; what is unknown is left out of the JSON that it becomes.
+
+    Attributes:
+        verb: fully qualified verb.
+        score: how well it fits, higher is better.
+        source: the discovery that found it.
+    """
+
+    verb: str
+    score: float | None = None
+    source: str | None = None
 
 
 class IntentEventRow(NamedTuple):
@@ -124,6 +137,8 @@ class Rejection(NamedTuple):
         span_id: 16 hex digits.
         start_ns: start of the span, nanoseconds since 1970.
         service_name: ``service.name`` of the resource.
+        emitter_id: the process that recorded it.
+        emitter_seq: its number in that process.
     """
 
     reason: RejectReason
@@ -132,3 +147,5 @@ class Rejection(NamedTuple):
     span_id: str
     start_ns: int
     service_name: str | None
+    emitter_id: UUID | None = None
+    emitter_seq: int | None = None

@@ -19,13 +19,16 @@ Keys = tuple[str | None, ...]
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MAX_TIMEOUT_MS: Final = (1 << 31) - 1
-_SNAPSHOT: Final = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
-_LIMITS: Final = """
+SNAPSHOT: Final = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+"""Begins a transaction whose questions all see the same rows."""
+
+LIMITS: Final = """
 SELECT
     set_config('statement_timeout', $1, true),
     set_config('jit', 'off', true),        -- compiling takes longer than reading
     set_config('work_mem', '64MB', true)   -- groups by hash: the planner would sort on disk with the default 4MB
 """
+"""Sets what one statement may take, :func:`milliseconds` of it, for this transaction."""
 
 
 class Figure(NamedTuple):
@@ -95,12 +98,12 @@ async def read_report(dsn: str, query: ReportQuery) -> Mapping[str, Figures]:
 async def _read(connection: asyncpg.Connection, query: ReportQuery) -> list[asyncpg.Record]:
     same = (query.since, query.until, query.scope, query.synthetic, query.top)
     # No transaction block: its exit would wait for a server that has stopped answering. Closing ends the snapshot.
-    await connection.execute(_SNAPSHOT)
-    await connection.execute(_LIMITS, str(min(int(query.timeout_s * 1000), _MAX_TIMEOUT_MS)))
+    await connection.execute(SNAPSHOT)
+    await connection.execute(LIMITS, milliseconds(query.timeout_s))
     return [
-        *await connection.fetch(_sql("report_utterances"), *same, query.fine),
-        *await connection.fetch(_sql("report_lists"), *same),
-        *await connection.fetch(_sql("report_follow_ups"), *same, _first_key(query.since), _first_key(query.until)),
+        *await connection.fetch(sql("report_utterances"), *same, query.fine),
+        *await connection.fetch(sql("report_lists"), *same),
+        *await connection.fetch(sql("report_follow_ups"), *same, _first_key(query.since), _first_key(query.until)),
     ]
 
 
@@ -120,5 +123,11 @@ def _first_key(moment: datetime) -> UUID:
     return UUID(int=min(max(ms, 0), MAX_MS) << 80)
 
 
-def _sql(name: str) -> str:
+def milliseconds(timeout_s: float) -> str:
+    """A time-out as the server reads it: whole milliseconds, at most what it can count."""
+    return str(min(int(timeout_s * 1000), _MAX_TIMEOUT_MS))
+
+
+def sql(name: str) -> str:
+    """Text of a statement of ``store/sql``."""
     return files("intent_events.store").joinpath("sql", f"{name}.sql").read_text("utf-8")

@@ -8,19 +8,18 @@ pooler may hand out another server connection each time.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from operator import attrgetter
 from typing import Any, Final, NamedTuple
+from uuid import UUID
 
 import asyncpg
-import msgspec
 
 from intent_events.errors import PermanentError, RetryableError, UnavailableError
-from intent_events.identity import event_id_of
+from intent_events.identity import event_id_of, milliseconds_in
 from intent_events.rows import (
-    CandidateItem,
     ChatEventRow,
     IntentEventRow,
     IntentOutcomeRow,
@@ -29,6 +28,8 @@ from intent_events.rows import (
     Row,
 )
 from intent_events.store.connect import UNASKABLE, connect, disconnect, place_of, unavailable
+from intent_events.store.copy_format import SIGNATURE, TRAILER, Sealed, columns_of, seal, type_of
+from intent_events.store.heartbeats import Heartbeat, write_heartbeat
 
 BATCH_ROWS: Final = 2000
 """Rows that one transaction takes at most; more gain nothing."""
@@ -40,14 +41,11 @@ _PERMANENT: Final = (
     asyncpg.DataError,
     asyncpg.IntegrityConstraintViolationError,
     asyncpg.ProgramLimitExceededError,
-    ValueError,  # the driver could not encode a value; its own DataError is one
-    TypeError,
-    OverflowError,
 )
 _STAGE_FOR: Final = 50
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_by_key: Final = attrgetter("event_id.int")
-_encode: Final = msgspec.json.Encoder().encode
+_by_key: Final = attrgetter("key")
+_AT_ONCE: Final = 200
 
 
 class Written(NamedTuple):
@@ -74,7 +72,6 @@ class _Table(NamedTuple):
     name: str
     stage: str
     columns: tuple[str, ...]
-    json_at: tuple[int, ...]
     make_stage: str
     insert: str
 
@@ -108,11 +105,12 @@ class Writer:
         self._turn = asyncio.Lock()
         self._stage_for = 0
 
-    async def write(self, rows: Sequence[Row], rejections: Sequence[Rejection] = ()) -> Written:
+    async def write(self, rows: Sequence[Row | Sealed], rejections: Sequence[Rejection] = ()) -> Written:
         """Store a batch in one transaction; when Postgres refuses one of its rows, the others are stored without it.
 
         Args:
-            rows: at most :data:`BATCH_ROWS`; more are allowed and make a larger transaction.
+            rows: at most :data:`BATCH_ROWS`; more are allowed and make a larger transaction. Those that are not sealed
+                yet are sealed now.
             rejections: records that could not become rows; they become dead letters.
 
         Returns:
@@ -123,10 +121,11 @@ class Writer:
             PermanentError: Postgres refuses even the dead letters of the batch.
             SettingsError: the address cannot be used.
         """
+        sealed = [row if isinstance(row, Sealed) else seal(row) for row in rows]
         async with self._turn:
-            return await self._write(rows, rejections)
+            return await self._write(sealed, rejections)
 
-    async def _write(self, rows: Sequence[Row], rejections: Sequence[Rejection]) -> Written:
+    async def _write(self, rows: Sequence[Sealed], rejections: Sequence[Rejection]) -> Written:
         try:
             return await self._write_or_split(rows, rejections)
         except asyncio.CancelledError:  # in the middle of a statement: the connection is of no use to the next write
@@ -141,6 +140,25 @@ class Writer:
         await self.close()
         raise problem
 
+    async def heartbeat(self, beat: Heartbeat) -> None:
+        """Write down what this process did so far.
+
+        Raises:
+            RetryableError: it is not written; the next one holds all that it says.
+            SettingsError: the address cannot be used.
+        """
+        async with self._turn:
+            try:
+                await write_heartbeat(await self._connected(), beat, timeout_s=self._timeout_s)
+            except UnavailableError as error:  # no connection: said with its remedy already
+                problem = RetryableError(str(error))
+            except UNASKABLE as error:  # the connection broke, or the table or the permission is missing
+                problem = RetryableError(str(unavailable(error, self._dsn, timeout_s=self._timeout_s)))
+            else:
+                return
+            self.abort()
+        raise problem
+
     async def close(self) -> None:
         """Close the connection; the next write opens another."""
         connection, self._connection = self._connection, None
@@ -153,8 +171,14 @@ class Writer:
         if connection is not None:
             connection.terminate()
 
-    async def _write_or_split(self, rows: Sequence[Row], rejections: Sequence[Rejection]) -> Written:
+    async def _write_or_split(self, rows: Sequence[Sealed], rejections: Sequence[Rejection]) -> Written:
         """Find a row that Postgres refuses by halving, so that it costs its neighbours nothing."""
+        unsendable = [row for row in rows if not row.data]
+        if unsendable:
+            dead = [self._refused(row, "a value is none of its column's type") for row in unsendable]
+            await self._bury(dead)
+            sendable = [row for row in rows if row.data]
+            return Written(dead=len(dead)).plus(await self._write_or_split(sendable, rejections))
         try:
             return await self._write_once(rows, rejections)
         except _PERMANENT as error:  # a value that the column or a constraint refuses
@@ -171,10 +195,11 @@ class Writer:
                 raise PermanentError(
                     f"{place_of(self._dsn)} refuses dead letters: run `intent-events migrate`"
                 ) from None
-            refused, detail = rows[0], _detail_of(error)
-        return await self._bury(refused, detail, rejections)
+            refused = self._refused(rows[0], _detail_of(error))
+        await self._bury([refused, *map(self._letter, rejections)])
+        return Written(dead=1 + len(rejections))
 
-    async def _write_once(self, rows: Sequence[Row], rejections: Sequence[Rejection]) -> Written:
+    async def _write_once(self, rows: Sequence[Sealed], rejections: Sequence[Rejection]) -> Written:
         """COPY straight into the tables as long as nothing is there already; after a duplicate, through the stage.
 
         The stage costs the server a quarter more, a COPY that fails all that it did until then. Duplicates come in
@@ -189,27 +214,32 @@ class Writer:
             self._stage_for -= 1
         return await self._write_together(rows, rejections, direct=False)
 
-    async def _write_together(self, rows: Sequence[Row], rejections: Sequence[Rejection], *, direct: bool) -> Written:
+    async def _write_together(
+        self, rows: Sequence[Sealed], rejections: Sequence[Rejection], *, direct: bool
+    ) -> Written:
         stored = 0
         async with self._transaction() as connection:
             for kind, table in self._tables.items():
                 # In order of their keys: two doors that store the same rows must not wait for each other in a circle.
-                of_kind = sorted((row for row in rows if type(row) is kind), key=_by_key)
+                of_kind = sorted((row for row in rows if row.kind is kind), key=_by_key)
                 if of_kind:
                     stored += await self._copy(connection, table, of_kind, direct=direct)
             if rejections:
                 await self._insert_dead(connection, map(self._letter, rejections))
         return Written(stored, len(rows) - stored, len(rejections))
 
-    async def _copy(self, connection: asyncpg.Connection, table: _Table, rows: Sequence[Row], *, direct: bool) -> int:
+    async def _copy(
+        self, connection: asyncpg.Connection, table: _Table, rows: Sequence[Sealed], *, direct: bool
+    ) -> int:
         if not direct:
             await connection.execute(table.make_stage, timeout=self._timeout_s)
-        async with asyncio.timeout(self._timeout_s):  # the driver's own does not cover its look at the columns first
-            await connection.copy_records_to_table(
+        async with asyncio.timeout(self._timeout_s):  # the driver's own does not cover what is waited for in between
+            await connection.copy_to_table(
                 table.name if direct else table.stage,
                 schema_name="agent" if direct else None,
-                records=_records(table, rows),
+                source=_data(rows),
                 columns=table.columns,
+                format="binary",
             )
         if direct:
             return len(rows)
@@ -244,26 +274,41 @@ class Writer:
             self._connection = connection
         return self._connection
 
-    async def _bury(self, row: Row, detail: str, rejections: Sequence[Rejection]) -> Written:
-        letter = (row.event_id, row.ts, self._door, REFUSED, detail, row.trace_id, row.span_id, row.service_name)
+    async def _bury(self, letters: Iterable[tuple[Any, ...]]) -> None:
         async with self._transaction() as connection:
-            await self._insert_dead(connection, [letter, *map(self._letter, rejections)])
-        return Written(dead=1 + len(rejections))
+            await self._insert_dead(connection, letters)
+
+    def _refused(self, row: Sealed, detail: str) -> tuple[Any, ...]:
+        """Letter of a row that Postgres refuses; what it says of it is read back from what was sent."""
+        if row.row is not None:
+            trace_id, span_id, service = row.row.trace_id, row.row.span_id, row.row.service_name
+            emitter_id, emitter_seq = row.row.emitter_id, row.row.emitter_seq
+        else:
+            sent = columns_of(row)
+            trace_id, span_id, service = (_text(sent[name]) for name in ("trace_id", "span_id", "service_name"))
+            emitter, number = sent["emitter_id"], sent["emitter_seq"]
+            emitter_id = None if emitter is None else UUID(bytes=emitter)
+            emitter_seq = None if number is None else int.from_bytes(number, "big", signed=True)
+        key = UUID(int=row.key)
+        ts = _EPOCH + timedelta(milliseconds=milliseconds_in(key))
+        return key, ts, self._door, REFUSED, detail, trace_id, span_id, service, emitter_id, emitter_seq
 
     def _letter(self, rejection: Rejection) -> tuple[Any, ...]:
         trace_id, span_id = rejection.trace_id, rejection.span_id
         key = event_id_of(int(trace_id, 16), int(span_id, 16), rejection.start_ns)
         ts = None if rejection.reason is RejectReason.TIME_OUT_OF_RANGE else _instant(rejection.start_ns)
-        service = rejection.service_name
-        return key, ts, self._door, rejection.reason.value, rejection.record.value, trace_id, span_id, service
+        reason, record = rejection.reason.value, rejection.record.value
+        emitter = rejection.emitter_id, rejection.emitter_seq
+        return key, ts, self._door, reason, record, trace_id, span_id, rejection.service_name, *emitter
 
     async def _insert_dead(self, connection: asyncpg.Connection, letters: Iterable[tuple[Any, ...]]) -> None:
         await connection.executemany(_DEAD_LETTER, letters, timeout=self._timeout_s)
 
 
 _DEAD_LETTER: Final = """
-INSERT INTO agent.dead_letters (dead_letter_id, ts, door, reason, detail, trace_id, span_id, service_name)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING
+INSERT INTO agent.dead_letters
+  (dead_letter_id, ts, door, reason, detail, trace_id, span_id, service_name, emitter_id, emitter_seq)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT DO NOTHING
 """
 
 _DESCRIBE: Final = """
@@ -280,6 +325,9 @@ async def _describe(connection: asyncpg.Connection, name: str, columns: tuple[st
     missing = [column for column in columns if column not in types]
     if missing:
         raise asyncpg.UndefinedColumnError(f"agent.{name} has no column {', '.join(missing)}")
+    strange = [column for column in columns if not _takes(types[column], type_of(column))]
+    if strange:
+        raise asyncpg.UndefinedColumnError(f"agent.{name} has columns of another type: {', '.join(strange)}")
     stage = f"stage_{name}"
     listed = ", ".join(columns)
     typed = ", ".join(f"{column} {types[column]}" for column in columns)
@@ -287,34 +335,26 @@ async def _describe(connection: asyncpg.Connection, name: str, columns: tuple[st
         name=name,
         stage=stage,
         columns=columns,
-        json_at=tuple(at for at, column in enumerate(columns) if types[column] == "jsonb"),
         make_stage=f"CREATE TEMP TABLE IF NOT EXISTS {stage} ({typed}) ON COMMIT DELETE ROWS",
         insert=f"INSERT INTO agent.{name} ({listed}) "  # noqa: S608 - names of ours and of the catalogue, no values
         f"SELECT {listed} FROM pg_temp.{stage} ON CONFLICT DO NOTHING",
     )
 
 
-def _records(table: _Table, rows: Iterable[Row]) -> Iterator[Sequence[Any]]:
-    for row in rows:
-        values: list[Any] = list(row)
-        for at in table.json_at:
-            if values[at] is not None:
-                values[at] = _json(values[at])
-        yield values
+def _text(sent: bytes | None) -> str | None:
+    return None if sent is None else sent.decode()
 
 
-def _json(items: Sequence[Any]) -> str:
-    """A list of names as it is; candidates as objects, without what is unknown."""
-    if not items or isinstance(items[0], str):
-        return _encode(items).decode()
-    _, scores, sources = zip(*items, strict=True)
-    if None in scores or None in sources:
-        return _encode([_known(item) for item in items]).decode()
-    return _encode([{"verb": verb, "score": score, "source": source} for verb, score, source in items]).decode()
+def _takes(actual: str, sent: str) -> bool:
+    """Whether a column of this type reads what is sent as another; a text may be bounded."""
+    return actual == sent or (sent == "text" and actual.startswith("character varying"))
 
 
-def _known(item: CandidateItem) -> dict[str, str | float]:
-    return {key: value for key, value in zip(("verb", "score", "source"), item, strict=True) if value is not None}
+async def _data(rows: Sequence[Sealed]) -> AsyncGenerator[bytes]:
+    yield SIGNATURE
+    for start in range(0, len(rows), _AT_ONCE):
+        yield b"".join([row.data for row in rows[start : start + _AT_ONCE]])
+    yield TRAILER
 
 
 def _detail_of(error: BaseException) -> str:

@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One flush: everything that waits in a spool goes to Postgres, batch by batch; a record is released after COMMIT only.
+
+There is one worker more than there are connections, so that a batch is read and encoded while others are being stored.
+"""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from intent_events.delivery import settle_keys
+from intent_events.errors import IntentEventsError
+from intent_events.instrument.troubles import trouble
+from intent_events.rows import Rejection
+from intent_events.store.copy_format import Sealed
+from intent_events.store.write import BATCH_ROWS, Writer, Written
+from intent_events_exporter.record import sealed_in
+from intent_events_exporter.spool import Batch, Position
+
+_BATCH_BYTES: Final = 8 << 20
+_PROBE_ROWS: Final = 50
+_SLICE: Final = 64
+_BREATH_S: Final = 0.00005
+
+
+class Source(Protocol):
+    """What records are read from: the spool of this process, or that of a dead one."""
+
+    def read(self, max_records: int, max_bytes: int) -> Batch:
+        """The next records after those read before."""
+        ...
+
+    def release(self, end: Position) -> None:
+        """Those of this batch are stored."""
+        ...
+
+
+@dataclass(slots=True)
+class Tally:
+    """What became of records that were taken from spools; counts only grow.
+
+    Attributes:
+        stored: they are new rows.
+        duplicates: they were stored already.
+        dead: they are kept in ``agent.dead_letters``.
+        unreadable: they cannot be read, although their checksum is right; given up.
+        torn: damaged stretches of a spool, set aside.
+    """
+
+    stored: int = 0
+    duplicates: int = 0
+    dead: int = 0
+    unreadable: int = 0
+    torn: int = 0
+
+    def add(self, written: Written) -> None:
+        """Count what became of a batch."""
+        self.stored += written.stored
+        self.duplicates += written.duplicates
+        self.dead += written.dead
+
+
+class Flush:
+    """Moves what waits in one source to Postgres."""
+
+    __slots__ = ("_failed", "_source", "_tally", "_writers")
+
+    def __init__(self, source: Source, writers: Sequence[Writer], tally: Tally) -> None:
+        """Prepare a flush.
+
+        Args:
+            source: where records wait.
+            writers: one for each connection.
+            tally: counts what became of them.
+        """
+        self._source = source
+        self._writers: asyncio.Queue[Writer] = asyncio.Queue()
+        for writer in writers:
+            self._writers.put_nowait(writer)
+        self._tally = tally
+        self._failed: IntentEventsError | None = None
+
+    async def run(self) -> None:
+        """Store until nothing waits.
+
+        Raises:
+            IntentEventsError: Postgres did not take a batch; it waits in the source, whose reading must be rewound.
+            SpoolError: the disk of the source fails.
+        """
+        async with asyncio.TaskGroup() as workers:
+            for _ in range(self._writers.qsize() + 1):
+                workers.create_task(self._work())
+        self._check()
+
+    async def probe(self) -> None:
+        """Store a few records, to see whether Postgres takes them; raises as :meth:`run` does."""
+        await self._store(self._source.read(_PROBE_ROWS, _BATCH_BYTES))
+        self._check()
+
+    def _check(self) -> None:
+        if self._failed is not None:
+            raise self._failed
+
+    async def _work(self) -> None:
+        while self._failed is None:
+            batch = self._source.read(BATCH_ROWS, _BATCH_BYTES)
+            if not (batch.payloads or batch.torn):
+                return
+            await self._store(batch)
+
+    async def _store(self, batch: Batch) -> None:
+        sealed, rejections, unreadable = await _seal(batch.payloads)
+        writer = await self._writers.get()
+        try:
+            if self._failed is not None:
+                return
+            written = await writer.write(sealed, rejections)
+        except IntentEventsError as error:  # Postgres is away, not migrated or refuses; or the address cannot be used
+            self._failed = error
+            return
+        finally:
+            self._writers.put_nowait(writer)
+        # No waiting between the commit and this: cancelled here, the records would be stored and counted again.
+        self._source.release(batch.end)
+        self._tally.add(written)
+        self._tally.unreadable += unreadable
+        self._tally.torn += batch.torn
+        settle_keys((row.key for row in sealed), committed=True)
+
+
+async def _seal(payloads: Sequence[bytes]) -> tuple[list[Sealed], list[Rejection], int]:
+    """Rows that are ready to be sent, made a few at a time.
+
+    After each slice the interpreter is given free for a moment: a thread of the host's that waits for it would
+    otherwise be held up for the 5 ms that Python lets a busy thread go on.
+    """
+    sealed: list[Sealed] = []
+    rejections: list[Rejection] = []
+    for start in range(0, len(payloads), _SLICE):
+        for payload in payloads[start : start + _SLICE]:
+            try:
+                row = sealed_in(payload)
+            except ValueError as error:  # no form that this version knows
+                trouble("intent-events: a record of the spool cannot be read and is given up", error)
+                continue
+            if isinstance(row, Rejection):
+                rejections.append(row)
+            else:
+                sealed.append(row)
+        time.sleep(_BREATH_S)  # noqa: ASYNC251 - the loop is our own, and nothing on it waits for so short a time
+        await asyncio.sleep(0)
+    return sealed, rejections, len(payloads) - len(sealed) - len(rejections)

@@ -1,0 +1,212 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The span processor: the durable door. What has ended is in the spool when ``span.end()`` returns."""
+
+import os
+import socket
+from collections import Counter
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+from uuid import UUID
+from weakref import WeakMethod
+
+from opentelemetry.context import Context
+from opentelemetry.metrics import MeterProvider, get_meter
+from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
+
+from intent_events.delivery import persist
+from intent_events.errors import SettingsError
+from intent_events.instrument.recorder import EMITTER
+from intent_events.instrument.troubles import trouble
+from intent_events.select import select
+from intent_events.semconv import EVENT_ID, RECORD, ROOT, Record
+from intent_events.settings import DeliverySettings
+from intent_events.spans import SpanView
+from intent_events.store.connect import check
+from intent_events.store.heartbeats import Heartbeat
+from intent_events.store.write import Writer
+from intent_events.version import __version__
+from intent_events_exporter.convert import view_of
+from intent_events_exporter.drain import Drain
+from intent_events_exporter.metrics import Dropped, ProcessorMetrics
+from intent_events_exporter.record import encode
+from intent_events_exporter.spool import Fsync, Spool, SpoolError, totals
+
+_STATEMENT_S: Final = 30.0
+
+
+class IntentEventsSpanProcessor(SpanProcessor):
+    """Keeps every record that ends in a spool on disk, from which a thread of its own stores it in Postgres.
+
+    Sampled or not, a record is kept: put an :class:`IntentSampler` on the tracer that makes the spans, or those that
+    are not sampled never reach a processor. ``IntentEventsInstrumentor`` does all of that by itself.
+    """
+
+    def __init__(
+        self,
+        dsn: str | None = None,
+        spool_dir: str | Path | None = None,
+        *,
+        settings: DeliverySettings | None = None,
+        meter_provider: MeterProvider | None = None,
+    ) -> None:
+        """Make a processor; nothing is opened or connected before the first record, and nothing here raises.
+
+        Args:
+            dsn: address of Postgres; default ``INTENT_EVENTS_DSN`` or ``INTENT_EVENTS_DSN_FILE``. Without one records
+                wait in the spool.
+            spool_dir: folder of the spool; default ``INTENT_EVENTS_SPOOL_DIR``.
+            settings: all the rest; default the environment.
+            meter_provider: makes the metrics; default the global one.
+        """
+        self._settings = settings = settings or _settings_or_defaults()
+        self._dsn = dsn
+        self._dropped: Counter[str] = Counter()
+        self._received = 0
+        self._service_name: str | None = None
+        self._beats = 0
+        self._said: tuple[object, ...] = ()
+        self._stopped = False
+        folder = settings.spool_folder() if spool_dir is None else Path(spool_dir)
+        self._spool = Spool(folder, max_bytes=settings.spool_max_bytes, fsync=Fsync(settings.spool_fsync))
+        self._metrics = ProcessorMetrics(
+            get_meter("intent_events_exporter", __version__, meter_provider), self._spool, self._counts
+        )
+        self._drain = Drain(
+            self._spool,
+            self._open_writers,
+            gather_s=settings.flush_interval,
+            heartbeat_s=settings.heartbeat,
+            heartbeat=self._heartbeat,
+            flushed=self._metrics.flushed,
+        )
+        self._metrics.observe(self._drain)
+        forget = WeakMethod(self._forget)
+        os.register_at_fork(after_in_child=lambda: (method := forget()) and method())
+        if totals(folder).owners:
+            self._drain.wake()  # what an earlier process left must not wait for the first record of this one
+
+    def on_start(self, span: Span, parent_context: Context | None = None) -> None:
+        """Nothing: a record is what has ended."""
+
+    def on_end(self, span: ReadableSpan) -> None:
+        """Keep the span when it is a record. Never raises, and waits for nothing but one write."""
+        try:
+            attributes = span.attributes
+            if attributes and (ROOT in attributes or RECORD in attributes):
+                self.accept(view_of(span))
+        except Exception as error:  # noqa: BLE001 - a span of another make may fail in any way when it is read
+            trouble("intent-events: a span could not be read and is passed over", error)
+
+    def accept(self, span: SpanView) -> bool:
+        """Keep a finished span when it is a record.
+
+        Args:
+            span: the span.
+
+        Returns:
+            Whether it is a record and durable now. Never raises.
+        """
+        record = select(span)
+        if not isinstance(record, Record):
+            return False
+        self._received += 1
+        try:
+            if self._stopped:
+                return self._drop(Dropped.SHUTDOWN, "the processor has been shut down")
+            self._spool.append(encode(span, record))
+        except SpoolError as error:  # the disk is full or refuses, or the spool has reached its size
+            return self._drop(error.reason, str(error))
+        except Exception as error:  # noqa: BLE001 - whatever fails here must not reach the SDK, which would pass it on
+            return self._drop(Dropped.INTERNAL, f"it could not be kept ({type(error).__name__})")
+        self._service_name = span.service_name
+        if record is Record.UTTERANCE:
+            event_id = span.attributes.get(EVENT_ID)
+            if isinstance(event_id, str):
+                persist(event_id)
+        self._drain.wake()
+        return True
+
+    def shutdown(self) -> None:
+        """Store what waits, within ``INTENT_EVENTS_SHUTDOWN_TIMEOUT``; the rest stays in the spool."""
+        if self._stopped:
+            return
+        self._stopped = True
+        try:
+            self._drain.stop(self._settings.shutdown_timeout)
+            self._spool.close()
+        except Exception as error:  # noqa: BLE001 - whatever fails here must not keep the host from ending
+            trouble("intent-events: the processor could not be shut down in order", error)
+
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:
+        """Wait until everything is stored; whether that is so."""
+        return self._drain.flush(timeout_millis / 1000)
+
+    @property
+    def settings(self) -> DeliverySettings:
+        """What this processor was made with."""
+        return self._settings
+
+    def _drop(self, reason: str, why: str) -> bool:
+        self._dropped[str(reason)] += 1
+        trouble(f"intent-events: a record is dropped: {why}")
+        return False
+
+    def _open_writers(self) -> Sequence[Writer]:
+        """A writer for each connection; none as long as there is no usable address."""
+        try:
+            dsn = self._dsn or self._settings.read_dsn()
+            if dsn is None:
+                trouble("intent-events: INTENT_EVENTS_DSN is not set. Records wait in the spool until it is")
+                return ()
+            check(dsn)
+        except SettingsError as error:  # the address, or the file that it should be in, cannot be used
+            trouble(f"intent-events: {error}. Records wait in the spool")
+            return ()
+        return [Writer(dsn, door="processor", timeout_s=_STATEMENT_S) for _ in range(self._settings.connections)]
+
+    def _counts(self) -> tuple[int, dict[str, int]]:
+        return self._received, dict(self._dropped)
+
+    def _heartbeat(self) -> Heartbeat | None:
+        tally = self._drain.tally
+        spooled = self._spool.waiting().records
+        dropped = dict(self._dropped)
+        if tally.unreadable:
+            dropped[Dropped.UNREADABLE.value] = tally.unreadable
+        said = (EMITTER.emitted, tally.stored, tally.duplicates, tally.dead, dropped, spooled)
+        if said == self._said:
+            return None
+        self._said = said
+        self._beats += 1
+        return Heartbeat(
+            emitter_id=UUID(EMITTER.emitter_id),
+            beat=self._beats,
+            at=datetime.now(UTC),
+            started_at=datetime.fromtimestamp(EMITTER.started_ns / 1e9, UTC),
+            service_name=self._service_name,
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            version=__version__,
+            emitted=said[0],
+            stored=tally.stored,
+            duplicates=tally.duplicates,
+            dead=tally.dead,
+            dropped=dropped,
+            spooled=spooled,
+        )
+
+    def _forget(self) -> None:
+        """A forked child has emitted and dropped nothing yet."""
+        self._dropped = Counter()
+        self._received = self._beats = 0
+        self._said = ()
+
+
+def _settings_or_defaults() -> DeliverySettings:
+    try:
+        return DeliverySettings.from_environment()
+    except SettingsError as error:  # a variable of the wrong form: the host must run all the same
+        trouble(f"intent-events: {error}. Using the defaults")
+        return DeliverySettings()

@@ -1,0 +1,245 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The folder of the spool, the folder of each process in it, and the lock that tells the living from the dead."""
+
+import errno
+import fcntl
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from threading import RLock
+from typing import Final, Self
+from uuid import uuid4
+from weakref import WeakSet
+
+ASIDE: Final = "aside"
+"""Name of the folder in the spool's that keeps what is no record any more."""
+SEGMENT: Final = ".spool"
+"""How the names of segments end."""
+
+_LOCK: Final = "lock"
+_OWNER_CHARS: Final = frozenset("0123456789abcdef")
+_OWNER_LENGTH: Final = 32
+_ASIDE_MOST_BYTES: Final = 16 << 20
+_TRIES: Final = 20
+_PRIVATE: Final = 0o700
+_OPEN: Final = os.O_CLOEXEC | os.O_NOFOLLOW
+
+_opening: Final = RLock()
+_held: Final[WeakSet["Home"]] = WeakSet()
+
+
+class Home:
+    """The folder of one process in the spool, held under its lock.
+
+    The lock belongs to an open file: it goes when the last process that has it open closes it, which a forked child
+    does at once. It is never unlocked by a call, since a child's call would let go its parent's.
+    """
+
+    def __init__(self, path: Path, lock: int) -> None:
+        self.path = path
+        self._lock = lock
+        _held.add(self)
+
+    @classmethod
+    def make(cls, folder: Path) -> Self:
+        """Make a folder that no process has had before.
+
+        Args:
+            folder: of the spool; made when missing.
+
+        Raises:
+            OSError: that is not possible, or the folder is not this user's alone.
+        """
+        prepare(folder)
+        for _ in range(_TRIES):
+            path = folder / uuid4().hex
+            path.mkdir(mode=_PRIVATE)
+            with suppress(FileNotFoundError):  # an adopter took it for what a dead process left, and removed it
+                home = cls._under_lock(path, os.O_CREAT | os.O_EXCL)
+                if home is not None:
+                    return home
+        raise BlockingIOError("every new folder was taken by an adopter")
+
+    @classmethod
+    def take(cls, path: Path) -> Self | None:
+        """Take the folder of a process over; None when the process lives or another one was faster.
+
+        Raises:
+            OSError: its lock cannot be opened.
+        """
+        if path.lstat().st_uid != os.geteuid():  # planted, before the folder was this user's alone
+            return None
+        try:
+            return cls._under_lock(path, 0)
+        except FileNotFoundError:  # it is just being made or removed, or its maker died before it had a lock
+            with suppress(OSError):  # it holds something, or is gone
+                path.rmdir()
+            return None
+
+    @classmethod
+    def _under_lock(cls, path: Path, flags: int) -> Self | None:
+        with _opening:
+            lock = _lock_in(path, flags)
+            return None if lock is None else cls(path, lock)
+
+    def keep(self) -> bool:
+        """Keep the lock from looking forgotten to those who clean up, and make another if it is gone all the same.
+
+        Returns:
+            False when that is not possible, and the folder cannot be kept.
+        """
+        try:
+            os.utime(self._lock)
+            if os.fstat(self._lock).st_nlink:
+                return True
+            with _opening:
+                again = _lock_in(self.path, os.O_CREAT | os.O_EXCL)
+                if again is not None:
+                    os.close(self._lock)
+                    self._lock = again
+                return again is not None
+        except FileNotFoundError:  # the whole folder is gone
+            return False
+        except OSError:  # the disk fails or is read-only, and says so to whoever writes to it
+            return True
+
+    def let_go(self) -> None:
+        """Close the lock, so that what is there can be adopted once nobody has it open. Any number of times."""
+        lock, self._lock = self._lock, -1
+        if lock >= 0:
+            os.close(lock)
+
+    def remove(self) -> None:
+        """Remove the folder when no segment is in it, and let the lock go."""
+        with suppress(OSError):  # removed by somebody else, or not removable: an adopter tries again
+            if self._lock >= 0 and not any(True for _ in segments_in(self.path)):
+                (self.path / _LOCK).unlink()
+                self.path.rmdir()
+        self.let_go()
+
+
+def prepare(folder: Path) -> None:
+    """Make the folder of the spool when it is missing, and see that it is this user's alone.
+
+    Raises:
+        OSError: that is not possible, or :func:`check` refuses it.
+    """
+    folder.mkdir(mode=_PRIVATE, parents=True, exist_ok=True)
+    check(folder)
+
+
+def check(folder: Path) -> None:
+    """See that the folder of the spool is this user's alone.
+
+    Raises:
+        OSError: it is missing or no folder; PermissionError when it belongs to somebody else, who may have planted it.
+    """
+    opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | _OPEN)
+    try:
+        found = os.fstat(opened)
+        if found.st_uid != os.geteuid():
+            raise PermissionError(errno.EPERM, "the folder of the spool belongs to another user")
+        if stat.S_IMODE(found.st_mode) & ~_PRIVATE:
+            os.fchmod(opened, stat.S_IMODE(found.st_mode) & _PRIVATE)
+    finally:
+        os.close(opened)
+
+
+def owners_in(folder: Path) -> Iterator[Path]:
+    """Folders of processes, living and dead, by name; none when the spool's is missing.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    try:
+        with os.scandir(folder) as entries:
+            names = sorted(entry.name for entry in entries if _is_owner(entry))
+    except FileNotFoundError:  # nothing was spooled yet
+        return iter(())
+    return (folder / name for name in names)
+
+
+def segments_in(owner: Path) -> Iterator[Path]:
+    """Segments of a process, oldest first; none when its folder is gone.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    try:
+        names = sorted(name for name in os.listdir(owner) if name.endswith(SEGMENT))  # noqa: PTH208 - names are enough
+    except FileNotFoundError:  # removed meanwhile
+        return iter(())
+    return (owner / name for name in names)
+
+
+def bytes_in(folder: Path) -> int:
+    """Bytes of all files right in a folder; 0 when it is gone."""
+    total = 0
+    with suppress(OSError), os.scandir(folder) as entries:  # removed meanwhile
+        for entry in entries:
+            with suppress(OSError):  # the same of a file
+                total += entry.stat(follow_symlinks=False).st_size
+    return total
+
+
+def set_aside(folder: Path, name: str, data: bytes) -> bool:
+    """Keep bytes that are no record, for somebody to look at; there is room for 16 MiB of them.
+
+    Args:
+        folder: of the spool.
+        name: tells where they stood, so that they are kept and counted once.
+        data: the bytes.
+
+    Returns:
+        False when they were set aside before.
+    """
+    aside = folder / ASIDE
+    with suppress(OSError):  # no right or no room; opening the file says the same
+        aside.mkdir(mode=_PRIVATE)
+    try:
+        kept = os.open(aside / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _OPEN, 0o600)
+    except FileExistsError:  # read once before
+        return False
+    except OSError:  # no room and no right to keep them: they are counted at least
+        return True
+    try:
+        if bytes_in(aside) + len(data) <= _ASIDE_MOST_BYTES:
+            os.write(kept, data)
+    except OSError:  # the disk is full: the empty file says that it was
+        pass
+    finally:
+        os.close(kept)
+    return True
+
+
+def _lock_in(owner: Path, flags: int) -> int | None:
+    """Open and take the lock in a folder; None when somebody else has it, or had it and removed it."""
+    lock = os.open(owner / _LOCK, os.O_RDWR | flags | _OPEN, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.fstat(lock).st_nlink:
+            return lock
+    except BlockingIOError:  # somebody else has it
+        pass
+    except BaseException:
+        os.close(lock)
+        raise
+    os.close(lock)
+    return None
+
+
+def _is_owner(entry: os.DirEntry[str]) -> bool:
+    name = entry.name
+    return len(name) == _OWNER_LENGTH and _OWNER_CHARS.issuperset(name) and entry.is_dir(follow_symlinks=False)
+
+
+def _let_go_all() -> None:
+    _opening.release()
+    for home in _held:
+        home.let_go()
+
+
+# Nobody forks between the opening of a lock and its being held: the child would keep it without knowing.
+os.register_at_fork(before=_opening.acquire, after_in_parent=_opening.release, after_in_child=_let_go_all)

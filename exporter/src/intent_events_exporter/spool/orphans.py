@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a dead process left in the spool, taken over by a living one."""
+
+from logging import getLogger
+from pathlib import Path
+from typing import Final, Self
+
+from intent_events_exporter.spool.chain import Batch, Chain, Position
+from intent_events_exporter.spool.file import Segment
+from intent_events_exporter.spool.folder import Home, check, owners_in, segments_in
+
+_LOGGER: Final = getLogger("intent_events")
+
+
+class Orphans:
+    """The segments of one dead process, held under its lock. For one thread.
+
+    Attributes:
+        owner: name of its folder.
+    """
+
+    def __init__(self, home: Home, chain: Chain) -> None:
+        self.owner = home.path.name
+        self._home = home
+        self._chain = chain
+
+    @classmethod
+    def adopt(cls, folder: Path, left_alone: set[str]) -> Self | None:
+        """Take over what one dead process left; None when none left anything.
+
+        Folders of the dead in which nothing waits are removed on the way.
+
+        Args:
+            folder: of the spool.
+            left_alone: owners that are passed over; one that left nothing but segments of a newer form is added to it.
+        """
+        try:
+            check(folder)
+            owners = owners_in(folder)
+        except OSError:  # missing, or somebody else's, who may have planted it; append() says so
+            return None
+        for path in owners:
+            if path.name in left_alone:
+                continue
+            home = None
+            try:
+                home = Home.take(path)
+                if home is None:
+                    continue
+                chain, newer = _found(folder, path)
+            except OSError:  # too many files are open, or the disk fails: another time
+                if home is not None:
+                    home.let_go()
+                continue
+            if not chain.done():
+                return cls(home, chain)
+            chain.tidy()
+            home.remove()
+            if newer:
+                left_alone.add(path.name)
+                _LOGGER.warning(
+                    "intent-events: the spool holds segments of a newer version, which are left alone: update"
+                )
+        return None
+
+    def read(self, max_records: int, max_bytes: int) -> Batch:
+        """The next records after those read before; see :meth:`Spool.read`.
+
+        Raises:
+            SpoolError: the disk fails.
+        """
+        return self._chain.read(max_records, max_bytes)
+
+    def release(self, end: Position) -> None:
+        """Everything before the end of this batch is stored; see :meth:`Spool.release`."""
+        self._chain.release(end)
+
+    def rewind(self) -> None:
+        """Read again what is not released."""
+        self._chain.rewind()
+
+    def close(self) -> None:
+        """Remove the folder when everything is released, else leave it to the next adopter."""
+        self._chain.tidy()
+        self._chain.let_go()
+        self._home.remove()
+
+    def let_go(self) -> None:
+        """Close every descriptor and have nothing to read any more; in a forked child, whose parent goes on."""
+        self._chain.let_go()
+        self._home.let_go()
+
+
+def _found(folder: Path, owner: Path) -> tuple[Chain, bool]:
+    """The segments of an owner, and whether there are others of a newer form."""
+    segments: list[Segment] = []
+    newer = False
+    for path in segments_in(owner):
+        try:
+            segment = Segment.found(path)
+        except OSError:  # too many files are open, or the disk fails: it stays, for another time
+            continue
+        if segment is None:
+            newer = True
+        else:
+            segments.append(segment)
+    return Chain(folder, segments), newer

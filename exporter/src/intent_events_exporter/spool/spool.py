@@ -1,0 +1,297 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The spool of one process: appended to by any thread, read and released by one."""
+
+import os
+from contextlib import suppress
+from enum import StrEnum
+from itertools import count
+from pathlib import Path
+from time import monotonic, time_ns
+from typing import Final, NamedTuple
+from weakref import WeakMethod, WeakSet
+
+from intent_events_exporter.spool.chain import Batch, Chain, Position
+from intent_events_exporter.spool.file import Segment
+from intent_events_exporter.spool.folder import ASIDE, SEGMENT, Home, bytes_in, owners_in
+from intent_events_exporter.spool.look import look_at
+from intent_events_exporter.spool.orphans import Orphans
+from intent_events_exporter.spool.refusal import Refusal, SpoolError, refused
+from intent_events_exporter.spool.segment import FRAME_BYTES, HEADER_BYTES, MOST_BYTES, encode_frame
+
+_RETRY_S: Final = 1.0
+_PATIENCE_S: Final = 5.0
+_SHARE: Final = 4
+_WORTH_SWAPPING: Final = 64 << 10
+# Looked up once, since every record of the host pays for it.
+_write: Final = os.write
+_now_ns: Final = time_ns
+
+
+class Fsync(StrEnum):
+    """When records are made to survive a loss of power; the death of a process alone loses none in any mode."""
+
+    NONE = "none"
+    """The kernel decides."""
+    INTERVAL = "interval"
+    """At each ``sync()``."""
+    ALWAYS = "always"
+    """Before ``append()`` returns."""
+
+
+class Waiting(NamedTuple):
+    """What waits in the spool of this process.
+
+    Attributes:
+        records: appended and not released.
+        bytes: their size in the files.
+        oldest_age_s: seconds since the oldest was appended; None when there is none.
+    """
+
+    records: int
+    bytes: int
+    oldest_age_s: float | None
+
+
+class Spool:
+    """The spool of one process, in a folder that all processes of a host share.
+
+    ``append()`` is for any thread, signal handler and finalizer; ``waiting()`` for any thread. Everything else is for
+    one thread, the drain. A forked child appends to files of its own and reads nothing of its parent's.
+    """
+
+    def __init__(
+        self, folder: Path, *, max_bytes: int, fsync: Fsync = Fsync.NONE, segment_bytes: int = 8 << 20
+    ) -> None:
+        """Use a folder; nothing is made or opened before the first record.
+
+        Args:
+            folder: of the spool, of this user's alone.
+            max_bytes: most bytes of all files in the folder; a record beyond is refused.
+            fsync: when records are made to survive a loss of power.
+            segment_bytes: size from which on another file is begun; at most a quarter of ``max_bytes`` counts.
+        """
+        self._folder = folder
+        self._fsync = fsync
+        self._always = fsync is Fsync.ALWAYS
+        self._segment_bytes = segment_bytes
+        self._others = 0
+        self.max_bytes = max_bytes
+        self._adopted: WeakSet[Orphans] = WeakSet()
+        self._left_alone: set[str] = set()
+        self._closed = False
+        self._begin()
+        forget = WeakMethod(self._forget)
+        os.register_at_fork(after_in_child=lambda: (method := forget()) and method())
+
+    @property
+    def max_bytes(self) -> int:
+        """Most bytes of all files in the folder; may be changed at any time."""
+        return self._max_bytes
+
+    @max_bytes.setter
+    def max_bytes(self, value: int) -> None:
+        self._max_bytes = value
+        self._room = value - self._others
+        self._rotate_at = min(self._segment_bytes, value // _SHARE)
+
+    def append(self, payload: bytes) -> None:
+        """Keep a record; once this returns, the death of the process does not lose it. One write, and nothing else.
+
+        Args:
+            payload: the record, at most 16 MiB.
+
+        Raises:
+            SpoolError: it is not kept. With ``Fsync.ALWAYS`` it may be all the same, if only making it durable failed.
+        """
+        frame = encode_frame(payload, _now_ns())
+        size = len(frame)
+        chain = self._chain
+        if not chain.lock.acquire(timeout=_PATIENCE_S):
+            raise SpoolError(Refusal.SPOOL_UNWRITABLE, "the spool is busy: its disk hangs, or a thread died in it")
+        try:
+            if chain.size + size > self._room or size > MOST_BYTES + FRAME_BYTES:
+                raise SpoolError(Refusal.SPOOL_FULL, "the spool is full: see INTENT_EVENTS_SPOOL_MAX_BYTES")
+            active = chain.active
+            if active is None or active.size >= self._rotate_at:
+                active = self._next(chain)
+            try:
+                # The descriptor is read in this very expression: whatever closes it also sets it to -1.
+                written = _write(active.fd, frame)
+                active.size += written
+                chain.size += written
+                if written == size:
+                    chain.records += 1
+                if self._always:
+                    os.fdatasync(active.fd)
+            except OSError as error:  # the disk is full, read-only or fails
+                raise refused(error) from error
+            if written < size:
+                # The fragment stays: a record of a signal handler may already stand behind it. Readers pass over it.
+                raise SpoolError(Refusal.DISK_FULL, "the disk of the spool is full: make room there")
+        finally:
+            chain.lock.release()
+
+    def read(self, max_records: int, max_bytes: int) -> Batch:
+        """The next records after those read before.
+
+        Args:
+            max_records: most of them.
+            max_bytes: of their payloads together; one record is handed out whatever its size.
+
+        Returns:
+            An empty batch when there are none.
+
+        Raises:
+            SpoolError: the disk fails.
+        """
+        active = self._chain.active
+        if active is not None and active.size > max(HEADER_BYTES, self._rotate_at * 3 // 4):
+            self._swap_here()
+        return self._chain.read(max_records, max_bytes)
+
+    def release(self, end: Position) -> None:
+        """Everything of this batch is stored. In any order; without effect for one that was read before a rewind."""
+        self._chain.release(end)
+
+    def rewind(self) -> None:
+        """Read again what is not released."""
+        self._chain.rewind()
+
+    def trim(self) -> None:
+        """Remove what is released from the disk, so that no stored record stays there; for when nothing is to do."""
+        chain = self._chain
+        active = chain.active
+        if active is not None and active.size > min(_WORTH_SWAPPING, self._rotate_at // 2) and chain.done():
+            self._swap_here()
+        chain.tidy()
+
+    def sync(self) -> None:
+        """Make what was appended survive a loss of power; does nothing but with ``Fsync.INTERVAL``.
+
+        Raises:
+            SpoolError: the disk fails.
+        """
+        if self._fsync is not Fsync.INTERVAL:
+            return
+        for segment in tuple(self._chain.segments):
+            try:
+                if segment.fd >= 0:
+                    os.fdatasync(segment.fd)
+            except OSError as error:  # the disk fails
+                raise refused(error) from error
+
+    def refresh(self) -> None:
+        """See what other processes have in the folder, and that nobody removed what is ours; for every few seconds."""
+        chain, home, active = self._chain, self._home, self._chain.active
+        if home is not None and not home.keep():
+            with chain.lock:
+                chain.active = self._home = None
+            home.let_go()
+        elif active is not None and active.unlinked():
+            self._swap_here()
+        chain.tidy()
+        with suppress(OSError):  # not ours to read, as append() says; what was seen last holds
+            others = (owner for owner in owners_in(self._folder) if home is None or owner != home.path)
+            self._others = sum(map(bytes_in, others)) + bytes_in(self._folder / ASIDE)
+        self.max_bytes = self._max_bytes
+
+    def adopt(self) -> Orphans | None:
+        """Take over the segments of one dead process; None when there is none."""
+        orphans = Orphans.adopt(self._folder, self._left_alone)
+        if orphans is not None:
+            self._adopted.add(orphans)
+        return orphans
+
+    def waiting(self) -> Waiting:
+        """What waits; of this process alone."""
+        chain, home = self._chain, self._home
+        size = chain.waiting_bytes()
+        oldest_age_s = None
+        if size and home is not None:
+            with suppress(OSError):  # the disk fails, as append() says
+                oldest_age_s = look_at(home.path).oldest_age_s
+        return Waiting(chain.records, size, oldest_age_s)
+
+    def close(self) -> None:
+        """Take no more records. What is not released is left to an adopter. Any number of times."""
+        chain, home = self._chain, self._home
+        with chain.lock:
+            self._closed = True
+            self._problem = SpoolError(Refusal.SPOOL_UNWRITABLE, "the spool is closed")
+            chain.active = None
+        chain.tidy()
+        chain.let_go()
+        if home is not None:
+            home.remove()
+
+    def _begin(self) -> None:
+        self._chain = Chain(self._folder, [], durable=self._fsync is Fsync.INTERVAL)
+        self._home: Home | None = None
+        self._numbers = count(1)
+        self._retry_at = 0.0
+        self._problem = SpoolError(Refusal.SPOOL_UNWRITABLE, "the spool is not open")
+
+    def _forget(self) -> None:
+        """Leave everything to the parent; for a forked child."""
+        inherited = self._chain
+        self._begin()
+        inherited.let_go()
+        for orphans in self._adopted:
+            orphans.let_go()
+
+    def _next(self, chain: Chain) -> Segment:
+        """The segment to append to, after the active one has grown enough or when there is none.
+
+        Raises:
+            SpoolError: there is none, and none can be made; that is tried once a second.
+        """
+        if not self._closed and monotonic() >= self._retry_at:
+            try:
+                self._swap(chain)
+            except OSError as error:  # the disk is full, read-only, fails, or is not ours
+                self._retry_at = monotonic() + _RETRY_S
+                self._problem = refused(error)
+        if chain.active is None:
+            raise SpoolError(self._problem.reason, str(self._problem))
+        return chain.active
+
+    def _swap_here(self) -> None:
+        with suppress(OSError):  # append() tries again, and says why not
+            self._swap(self._chain)
+
+    def _swap(self, chain: Chain) -> None:
+        """Let append() go on in a fresh segment, unless somebody has seen to that meanwhile.
+
+        Everything is made ready first: a signal handler or the drain may do the same at any point.
+
+        Raises:
+            OSError: no segment can be made.
+        """
+        before = chain.active
+        home = self._home
+        if home is None:
+            home = Home.make(self._folder)
+            if self._home is None:
+                self._home = home
+            else:
+                home.remove()
+                home = self._home
+        fresh = Segment.begin(home.path / f"{next(self._numbers):08d}{SEGMENT}")
+        if self._fsync is not Fsync.NONE:
+            for folder in (home.path, self._folder):
+                _sync_folder(folder)
+        with chain.lock:
+            if chain.active is before and chain is self._chain and not self._closed:
+                chain.segments.append(fresh)
+                chain.size += fresh.size
+                chain.active = fresh
+                return
+        fresh.remove()
+
+
+def _sync_folder(folder: Path) -> None:
+    opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)

@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The direct way to delivery, for records of which no span is recording: no SDK, a disabled one, or none yet."""
+
+from collections.abc import Mapping
+from secrets import randbits
+from time import time_ns
+from typing import Any, NamedTuple, Protocol
+from uuid import UUID
+
+from opentelemetry.trace import Span
+
+from intent_events.identity import event_id_of
+from intent_events.spans import SpanView
+
+
+class DirectWay(Protocol):
+    """Takes records without a span of the SDK; set by the delivery that was attached."""
+
+    def accept(self, span: SpanView) -> bool:
+        """Keep a record; whether it is durable now. Never raises."""
+        ...
+
+    def meet_sdk(self) -> None:
+        """An SDK records now that was not there when delivery was attached: attach to it. Never raises."""
+        ...
+
+
+_way: DirectWay | None = None
+
+
+def direct_way() -> DirectWay | None:
+    """The direct way of this process; None when no delivery is attached."""
+    return _way
+
+
+def set_direct_way(way: DirectWay | None) -> None:
+    """Send records this way from now on; None closes it."""
+    global _way  # noqa: PLW0603 - one delivery a process
+    _way = way
+
+
+class Unspanned(NamedTuple):
+    """What stands for the span of a record when none is recording.
+
+    Attributes:
+        trace_id: of the trace that the record belongs to, or one of its own.
+        span_id: one of its own: a span that is not recording may have the id of its parent.
+        start_ns: when it began, nanoseconds since 1970.
+        sampled: whether its trace exists.
+    """
+
+    trace_id: int
+    span_id: int
+    start_ns: int
+    sampled: bool
+
+    @classmethod
+    def of(cls, span: Span, start_ns: int) -> "Unspanned":
+        """Stand for a span that is not recording."""
+        context = span.get_span_context()
+        trace_id = context.trace_id or randbits(128)
+        return cls(trace_id, randbits(64) or 1, start_ns, context.trace_flags.sampled)
+
+    @property
+    def event_id(self) -> UUID:
+        """Key of the record."""
+        return event_id_of(self.trace_id, self.span_id, self.start_ns)
+
+    def view(self, attributes: Mapping[str, Any]) -> SpanView:
+        """The record, ended now."""
+        return SpanView(self.trace_id, self.span_id, self.start_ns, time_ns(), attributes, self.sampled)

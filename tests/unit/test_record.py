@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The record form: a span that was spooled has the row of the span itself."""
+
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from intent_events import semconv
+from intent_events.identity import event_id_of
+from intent_events.rows import IntentEventRow, Rejection, known_in, row_of
+from intent_events.select import select
+from intent_events.semconv import Quality, Record
+from intent_events.spans import SpanView
+from intent_events.store.copy_format import seal
+from intent_events.store.quick_seal import Ended, seal_known
+from intent_events_exporter.record import KEYS, decode, encode, row_in, sealed_in
+from unit.odd_values import TOLD
+from unit.spans_of import START_NS, STRANGE_SPANS, view
+from unit.test_round_trip import WIRE_ATTRIBUTES, recorded
+from unit.traces_of import KEPT, WHOLE
+
+RECORDS = st.sampled_from(Record)
+
+
+MENDED = {Quality.VALUE_MENDED, Quality.VALUE_REFUSED}
+
+
+def fits(attributes: dict[str, Any]) -> bool:
+    """Whether msgpack can hold the attributes as they are."""
+    try:
+        msgspec.msgpack.encode(attributes)
+    except (OverflowError, UnicodeEncodeError, TypeError):  # a number beyond 64 bits, a lone surrogate, a foreign type
+        return False
+    return True
+
+
+@given(WIRE_ATTRIBUTES.filter(fits), RECORDS)
+def test_a_spooled_span_has_the_row_of_the_span(attributes: dict[str, Any], record: Record) -> None:
+    """Through the record form, every span that an SDK can send gives the row that it gives directly."""
+    span = view(attributes)
+    payload, row = encode(span, record), row_of(span, record)
+    assert row_in(payload) == row
+    assert sealed_in(payload) == (row if isinstance(row, Rejection) else seal(row))
+
+
+@given(STRANGE_SPANS, RECORDS)
+def test_any_span_can_be_spooled(span: SpanView, record: Record) -> None:
+    """Whatever its attributes and numbers are, a span has a payload, and that a row or rejection of the same span."""
+    row, direct = row_in(encode(span, record)), row_of(span, record)
+    assert type(row) is type(direct)
+    if isinstance(row, Rejection) or isinstance(direct, Rejection):
+        assert row[:-1] == direct[:-1]
+    else:
+        assert (row.event_id, row.ts, row.span_id) == (direct.event_id, direct.ts, direct.span_id)
+        assert set(row.quality or ()) | MENDED >= set(direct.quality or ())
+
+
+@given(WIRE_ATTRIBUTES.filter(fits))
+def test_a_span_comes_back(attributes: dict[str, Any]) -> None:
+    """Ids, times and what selection reads are those of the span."""
+    span = view(attributes)
+    again = decode(encode(span, Record.UTTERANCE))
+    assert again._replace(attributes={}) == span._replace(attributes={})
+    assert select(again) == select(span)
+    assert set(again.attributes) == set(span.attributes) & KEYS
+
+
+def test_what_is_not_of_the_contract_is_left_out() -> None:
+    """An attribute that the host's own code sets on the span is not spooled: it could be the utterance."""
+    payload = encode(view({semconv.ROOT: True, "user.text": TOLD, "intent.mine": TOLD}), Record.UTTERANCE)
+    assert TOLD.encode() not in payload
+    assert decode(payload).attributes == {semconv.ROOT: True}
+
+
+def test_nearly_every_record_is_read_at_once() -> None:
+    """A whole trace of a sound orchestrator needs no mending, so the quick way takes it."""
+    span = view(recorded(WHOLE, KEPT, {semconv.EVENT_ID: str(event_id_of(1, 2, START_NS))}))
+    known = known_in(span.attributes)
+    assert known is not None
+    ended = Ended("1" * 32, "2" * 16, span.start_ns, span.end_ns, span.sampled, span.service_name, 0)
+    assert seal_known(ended, known) is not None
+
+
+@pytest.mark.parametrize("value", ["a\ud800b", 1 << 70, -(1 << 70)], ids=repr)
+def test_values_that_the_form_cannot_hold(value: Any) -> None:
+    """They are mended as the row would have them, and the flag says so."""
+    for key in (semconv.SCOPE, semconv.EMITTER_SEQ):
+        span = view(recorded(WHOLE, KEPT, {key: value}))
+        row, direct = row_in(encode(span, Record.UTTERANCE)), row_of(span, Record.UTTERANCE)
+        assert isinstance(row, IntentEventRow)
+        assert isinstance(direct, IntentEventRow)
+        assert row._replace(quality=None) == direct._replace(quality=None), key
+        assert set(row.quality or ()) - MENDED == set(direct.quality or ()) - MENDED, key
+        assert Quality.VALUE_MENDED in (row.quality or ()), key
+
+
+@pytest.mark.parametrize("payload", [b"", b"\x00", b"\x93\x01\x02\x03", b"\xff" * 40])
+def test_what_is_no_payload_is_refused(payload: bytes) -> None:
+    """Bytes that are no payload raise one error, whatever they are."""
+    for read in (decode, row_in):
+        with pytest.raises(msgspec.DecodeError):
+            read(payload)
