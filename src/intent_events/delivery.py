@@ -99,6 +99,7 @@ class Delivery:
 
 _LOGGER: Final = getLogger("intent_events")
 _lock = Lock()
+_ending: Final[dict[str, Delivery]] = {}
 _live: Final[WeakValueDictionary[int, Delivery]] = WeakValueDictionary()
 
 
@@ -109,16 +110,21 @@ def track(event_id: UUID) -> Delivery:
     return delivery
 
 
+def ending(event_id: str, delivery: Delivery | None) -> None:
+    """Say whose record is about to end on this thread, or with None that it has ended; for the recorder."""
+    if delivery is None:
+        _ending.pop(event_id, None)
+    else:
+        _ending[event_id] = delivery
+
+
 def persist(event_id: str) -> None:
-    """Say that a record is durable, though not in Postgres yet.
+    """Say that the record which is ending is durable, though not in Postgres yet.
 
     Args:
         event_id: as it is spelled in the attribute; an unknown one is passed over.
     """
-    try:
-        delivery = _live.get(int(event_id.replace("-", ""), 16)) if _live else None
-    except ValueError:  # a foreign emitter's, and nobody waits for it
-        return
+    delivery = _ending.get(event_id)
     if delivery is not None:
         delivery.persisted = True
 

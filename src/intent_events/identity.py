@@ -13,6 +13,8 @@ MAX_MS: Final = (1 << 48) - 1
 """Largest millisecond that a UUIDv7 can hold (year 10889)."""
 
 _LONGEST_UUID: Final = len("urn:uuid:{00000000-0000-0000-0000-000000000000}")
+_TRACE_ID: Final = (1 << 128) - 1
+_SPAN_ID: Final = (1 << 64) - 1
 _RANDOM_MASK: Final = (0xFFF << 64) | ((1 << 62) - 1)
 _VERSION_AND_VARIANT: Final = (7 << 76) | (0b10 << 62)
 
@@ -25,8 +27,10 @@ def event_id_of(trace_id: int, span_id: int, start_ns: int) -> UUID:
         span_id: 64-bit span id.
         start_ns: start of the span, nanoseconds since 1970; times outside of 48 bits of milliseconds are clamped.
     """
-    ms = min(max(start_ns // 1_000_000, 0), MAX_MS)
-    raw = (trace_id & ((1 << 128) - 1)).to_bytes(16, "big") + (span_id & ((1 << 64) - 1)).to_bytes(8, "big")
+    ms = start_ns // 1_000_000
+    if not 0 <= ms <= MAX_MS:
+        ms = min(max(ms, 0), MAX_MS)
+    raw = ((trace_id & _TRACE_ID) << 64 | span_id & _SPAN_ID).to_bytes(24, "big")
     digest = int.from_bytes(blake2b(raw, digest_size=10).digest(), "big")
     return UUID(int=(ms << 80) | _VERSION_AND_VARIANT | (digest & _RANDOM_MASK))
 

@@ -15,6 +15,7 @@ from intent_events import Candidate, IntentTrace, Outcome, current_trace, record
 from intent_events.delivery import settle
 from intent_events.instrument.mapping import HandlerMapping
 from intent_events.mending import field_of
+from intent_events.rows import CandidateItem
 from intent_events.semconv import EVENT_ID
 from intent_events.trace import TRACE_FIELDS
 from unit.handlers import returning
@@ -132,7 +133,7 @@ def test_the_current_trace_may_be_returned(traced: Traced) -> None:
     trace = handle(UTTERANCE)
     row = traced.row
     assert row.outcome == "clarify_verb"
-    assert row.verb_candidates_pre == [Candidate("a.b"), Candidate("c.d"), Candidate("e.f")]
+    assert row.verb_candidates_pre == [CandidateItem("a.b"), CandidateItem("c.d"), CandidateItem("e.f")]
     assert trace.event_id == row.event_id
 
 

@@ -4,28 +4,54 @@
 from collections.abc import Mapping
 from typing import Any, cast
 
+from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.trace import SpanContext
 
 from intent_events.spans import SpanView
 
 
-def view_of(span: ReadableSpan) -> SpanView:
-    """The shape that selection and row mapping read, of a finished span of the SDK."""
+def view_of(span: ReadableSpan, attributes: Mapping[str, Any] | None = None) -> SpanView:
+    """The shape that selection and row mapping read, of a finished span of the SDK.
+
+    Args:
+        span: the span.
+        attributes: its attributes, when they have been taken already.
+    """
     context = span.context
-    service = span.resource.attributes.get("service.name")
-    ids = (0, 0) if context is None else (context.trace_id, context.span_id)
+    trace_id, span_id, sampled = (0, 0, None) if context is None else _ids_of(context)
     return SpanView(
-        *ids,
+        trace_id,
+        span_id,
         span.start_time or 0,
         span.end_time or 0,
-        _attributes_of(span),
-        None if context is None else context.trace_flags.sampled,
-        service if isinstance(service, str) else None,
+        attributes_of(span) if attributes is None else attributes,
+        sampled,
+        _service_of(span.resource),
         span.dropped_attributes,
     )
 
 
-def _attributes_of(span: ReadableSpan) -> Mapping[str, Any]:
+def _ids_of(context: SpanContext) -> tuple[int, int, bool]:
+    return context.trace_id, context.span_id, context.trace_flags.sampled
+
+
+def _service_of(resource: Resource) -> str | None:
+    """``service.name``, looked up anew only when the resource is another one: a process has few of them."""
+    global _last  # noqa: PLW0603 - a resource and its name, replaced together
+    known, service = _last
+    if known is not resource:
+        name = resource.attributes.get("service.name")
+        service = name if isinstance(name, str) else None
+        _last = resource, service
+    return service
+
+
+_last: tuple[Resource | None, str | None] = None, None
+
+
+def attributes_of(span: ReadableSpan) -> Mapping[str, Any]:
+    """A copy of the attributes of a span."""
     attributes = span.attributes
     if attributes is None:
         return {}

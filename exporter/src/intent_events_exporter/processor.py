@@ -27,7 +27,7 @@ from intent_events.store.connect import check
 from intent_events.store.heartbeats import Heartbeat
 from intent_events.store.write import Writer
 from intent_events.version import __version__
-from intent_events_exporter.convert import view_of
+from intent_events_exporter.convert import attributes_of, view_of
 from intent_events_exporter.drain import Drain
 from intent_events_exporter.metrics import Dropped, ProcessorMetrics
 from intent_events_exporter.record import encode
@@ -93,9 +93,9 @@ class IntentEventsSpanProcessor(SpanProcessor):
     def on_end(self, span: ReadableSpan) -> None:
         """Keep the span when it is a record. Never raises, and waits for nothing but one write."""
         try:
-            attributes = span.attributes
-            if attributes and (ROOT in attributes or RECORD in attributes):
-                self.accept(view_of(span))
+            attributes = attributes_of(span)
+            if ROOT in attributes or RECORD in attributes:
+                self.accept(view_of(span, attributes))
         except Exception as error:  # noqa: BLE001 - a span of another make may fail in any way when it is read
             trouble("intent-events: a span could not be read and is passed over", error)
 

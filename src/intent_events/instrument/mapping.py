@@ -81,6 +81,8 @@ class HandlerMapping:
             found: the trace that the result has.
             result: what the handler gave.
         """
+        if not self.outcomes and not self.result:
+            return found
         mapped = {name: _resolve(result, path) for name, path in self.result.items() if name != "trace"}
         if not self.outcomes and not mapped:
             return found
@@ -161,7 +163,8 @@ class ArgumentReader:
             mapping: where things are when they have other names.
         """
         self._mapping = mapping
-        self._names, self._defaults = _parameters(handler)
+        self._names, defaults = _parameters(handler)
+        self._defaults = tuple(defaults.items())
 
     def read(self, args: Sequence[object], kwargs: Mapping[str, object]) -> tuple[object, dict[str, Any]]:
         """The raw text, and the fields that are known before the handler runs.
@@ -170,25 +173,33 @@ class ArgumentReader:
             args: positional arguments, without ``self``.
             kwargs: arguments by name.
         """
-        given = {**self._defaults, **dict(zip(self._names, args, strict=False)), **kwargs}
-        contexts = [given[name] for name in CONTEXTS if given.get(name) is not None]
+        given: dict[str, object] = dict(zip(self._names, args, strict=False))
+        given.update(kwargs)
+        for name, default in self._defaults:
+            given.setdefault(name, default)
         mapped = self._mapping.arguments
         if _UTTERANCE in mapped:
             text = _resolve(given, mapped[_UTTERANCE])
         else:
             text = next((given[role] for role in ROLES if issubclass(type(given.get(role)), str)), None)
-        fields: dict[str, Any] = {}
-        for name in FROM_ARGUMENTS:
-            value = given.get(name)
-            for context in contexts:
-                if value is None:
-                    value = field_of(context, name)
-            if value is not None:
-                fields[name] = value
+        fields: dict[str, Any] = {
+            name: given[name] for name in FROM_ARGUMENTS if name in given and given[name] is not None
+        }
+        for context in CONTEXTS:
+            if given.get(context) is not None:
+                _take_missing(fields, given[context])
         for name, path in mapped.items():
             if name != _UTTERANCE:
                 fields[name] = _resolve(given, path)
         return text, fields
+
+
+def _take_missing(fields: dict[str, Any], context: object) -> None:
+    for name in FROM_ARGUMENTS:
+        if name not in fields:
+            value = field_of(context, name)
+            if value is not None:
+                fields[name] = value
 
 
 def _parameters(handler: Callable[..., object]) -> tuple[tuple[str, ...], dict[str, object]]:

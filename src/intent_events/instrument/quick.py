@@ -1,37 +1,50 @@
 # SPDX-License-Identifier: Apache-2.0
 """The quick way from IntentTrace to attributes, for traces that need no mending: nearly all of them.
 
-All texts of a trace are looked at together instead of one by one, which takes two thirds of the time. The careful way
-gives the same attributes; a property test compares the two.
+All values of a kind are looked at together instead of one by one, which takes half of the time. The careful way gives
+the same attributes; a property test compares the two.
 """
 
+from collections.abc import Callable
 from math import isfinite
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from re import compile as pattern
 from typing import Any, Final, cast
 from uuid import UUID
 
 from intent_events import columns, semconv
-from intent_events.columns import Attribute, Candidate, Kind
+from intent_events.columns import Candidate, Kind
 from intent_events.mending import MAX_ITEMS
 from intent_events.semconv import MAX_CANDIDATES, MAX_SPAN_BYTES, MAX_STRING, SCORES, SOURCES, TOTAL, VERBS
 from intent_events.trace import TRACE_FIELDS, IntentTrace
 
+_NAMES: Final = tuple(name for name in TRACE_FIELDS if name in columns.UTTERANCE)
+_KEYS: Final = tuple(columns.UTTERANCE[name].key for name in _NAMES)
+_LISTS_OF_CANDIDATES: Final = (
+    *("verb_candidates_pre", "verb_candidates_post", "verb_candidates_pre_total", "verb_candidates_post_total"),
+)
+_values_of: Final = attrgetter(*_NAMES, *_LISTS_OF_CANDIDATES)
 
-def _of(*kinds: Kind) -> tuple[Any, tuple[Attribute, ...], tuple[str, ...]]:
-    """Reader of the fields of these kinds, their attributes, and the keys of those."""
-    names = [name for name in TRACE_FIELDS if name in columns.UTTERANCE and columns.UTTERANCE[name].kind in kinds]
-    attributes = tuple(columns.UTTERANCE[name] for name in names)
-    return attrgetter(*names), attributes, tuple(attribute.key for attribute in attributes)
+
+_Pick = Callable[[tuple[Any, ...]], tuple[Any, ...]]
 
 
-_texts_of, _, _TEXT_KEYS = _of(Kind.TEXT)
-_labels_of, _LABELS, _ = _of(Kind.LABEL)
-_uuids_of, _, _UUID_KEYS = _of(Kind.UUID, Kind.STRICT_UUID)
-_lists_of, _, _LIST_KEYS = _of(Kind.TEXTS)
-_flags_of, _, _FLAG_KEYS = _of(Kind.BOOLEAN)
+def _at(*kinds: Kind) -> tuple[int, ...]:
+    return tuple(at for at, name in enumerate(_NAMES) if columns.UTTERANCE[name].kind in kinds)
+
+
+def _picker(*places: int) -> _Pick:
+    return itemgetter(*places)  # pyright: ignore[reportUnknownVariableType] - of more than one place it gives a tuple
+
+
+_texts_in: Final = _picker(*_at(Kind.TEXT))
+_lists_in: Final = _picker(*_at(Kind.TEXTS))
+_flags_in: Final = _picker(*_at(Kind.BOOLEAN))
+_LABELS: Final = tuple((at, _KEYS[at], columns.UTTERANCE[_NAMES[at]].known) for at in _at(Kind.LABEL))
+_UUIDS: Final = tuple((at, _KEYS[at]) for at in _at(Kind.UUID, Kind.STRICT_UUID))
 _is_canonical: Final = pattern("[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}").fullmatch
 _STR: Final = frozenset({str})
+_FLAGS: Final = frozenset({bool, type(None)})
 _CANDIDATE: Final = frozenset({Candidate})
 _FLOAT: Final = frozenset({float})
 
@@ -42,70 +55,60 @@ def quick_attributes_of(trace: IntentTrace) -> dict[str, Any] | None:
     Args:
         trace: what the orchestrator recorded.
     """
-    attributes: dict[str, Any] = {semconv.RECORD_SCHEMA_VERSION: semconv.SCHEMA_VERSION}
-    texts: list[Any] = []
-    for key, raw in zip(_TEXT_KEYS, _texts_of(trace), strict=True):
-        if raw is not None:
-            attributes[key] = raw
-            texts.append(raw)
+    values = _values_of(trace)
+    pre, post, pre_total, post_total = values[-4:]
+    if pre_total is not None or post_total is not None or not _FLAGS.issuperset(map(type, _flags_in(values))):
+        return None
+    attributes = {key: value for key, value in zip(_KEYS, values, strict=False) if value is not None}
+    attributes[semconv.RECORD_SCHEMA_VERSION] = semconv.SCHEMA_VERSION
+    texts = [text for text in _texts_in(values) if text is not None]
     fine = (
-        trace.verb_candidates_pre_total is trace.verb_candidates_post_total is None
-        and _add_labels(attributes, trace)
-        and _add_uuids(attributes, trace)
-        and _add_flags(attributes, trace)
-        and _add_lists(attributes, trace, texts)
-        and _add_candidates(attributes, semconv.CANDIDATES_PRE, trace.verb_candidates_pre, texts)
-        and _add_candidates(attributes, semconv.CANDIDATES_POST, trace.verb_candidates_post, texts)
+        _spell_labels(attributes, values)
+        and _spell_uuids(attributes, values)
+        and _take_lists(values, texts)
+        and (pre is None or _add_candidates(attributes, semconv.CANDIDATES_PRE, pre, texts))
+        and (post is None or _add_candidates(attributes, semconv.CANDIDATES_POST, post, texts))
         and _need_no_mending(texts)
     )
     return attributes if fine else None
 
 
-def _add_labels(attributes: dict[str, Any], trace: IntentTrace) -> bool:
-    for attribute, raw in zip(_LABELS, _labels_of(trace), strict=True):
+def _spell_labels(attributes: dict[str, Any], values: tuple[Any, ...]) -> bool:
+    """Make members of an enumeration plain texts; False when a label is none of ours."""
+    for at, key, known in _LABELS:
+        raw = values[at]
         if raw is not None:
-            label = str.__str__(raw) if issubclass(type(raw), str) else None
-            if label not in attribute.known:
+            if type(raw) is not str:
+                if not issubclass(type(raw), str):
+                    return False
+                attributes[key] = raw = str.__str__(raw)
+            if raw not in known:
                 return False
-            attributes[attribute.key] = label
     return True
 
 
-def _add_uuids(attributes: dict[str, Any], trace: IntentTrace) -> bool:
-    for key, raw in zip(_UUID_KEYS, _uuids_of(trace), strict=True):
+def _spell_uuids(attributes: dict[str, Any], values: tuple[Any, ...]) -> bool:
+    for at, key in _UUIDS:
+        raw = values[at]
         if raw is not None:
             if type(raw) is UUID:
                 attributes[key] = str(raw)
-            elif type(raw) is str and _is_canonical(raw):
-                attributes[key] = raw
-            else:
+            elif type(raw) is not str or not _is_canonical(raw):
                 return False
     return True
 
 
-def _add_flags(attributes: dict[str, Any], trace: IntentTrace) -> bool:
-    for key, raw in zip(_FLAG_KEYS, _flags_of(trace), strict=True):
-        if raw is not None:
-            if type(raw) is not bool:
-                return False
-            attributes[key] = raw
-    return True
-
-
-def _add_lists(attributes: dict[str, Any], trace: IntentTrace, texts: list[Any]) -> bool:
-    for key, raw in zip(_LIST_KEYS, _lists_of(trace), strict=True):
+def _take_lists(values: tuple[Any, ...], texts: list[Any]) -> bool:
+    for raw in _lists_in(values):
         if raw is not None:
             if type(raw) is not list or len(cast("list[object]", raw)) > MAX_ITEMS:
                 return False
-            attributes[key] = cast("list[object]", raw)
             texts += raw
     return True
 
 
 def _add_candidates(attributes: dict[str, Any], prefix: str, candidates: object, texts: list[Any]) -> bool:
     """Add the parallel arrays of a list of candidates; False when it may need mending."""
-    if candidates is None:
-        return True
     if type(candidates) is not list or not candidates:
         return False
     items = cast("list[Candidate]", candidates)

@@ -15,7 +15,7 @@ from opentelemetry.metrics import Meter, get_meter
 from opentelemetry.trace import Span, StatusCode, Tracer, TracerProvider, get_tracer, set_span_in_context
 
 from intent_events import semconv
-from intent_events.delivery import track
+from intent_events.delivery import ending, track
 from intent_events.identity import event_id_of
 from intent_events.instrument.attributes import attributes_of
 from intent_events.instrument.direct import Unspanned, direct_way
@@ -157,9 +157,11 @@ class OpenRecording:
         if self.ended:
             return
         self.ended = True
+        event_id = str(self.event_id)
         try:
             if self._outer is None:
-                self._record(error)
+                ending(event_id, self.trace.delivery)
+                self._record(error, event_id)
             elif error is not None and not isinstance(error, (GeneratorExit, *_CANCELLED)):
                 self._span.set_status(StatusCode.ERROR)
                 self._span.set_attribute(semconv.ERROR_TYPE, type_of(error))
@@ -170,8 +172,10 @@ class OpenRecording:
                 self._span.end()
             except Exception as failure:  # noqa: BLE001 - a span processor of any make raises through end()
                 trouble("intent-events: a span processor failed at the end of a span", failure)
+            if self._outer is None:
+                ending(event_id, None)
 
-    def _record(self, error: BaseException | None) -> None:
+    def _record(self, error: BaseException | None, event_id: str) -> None:
         trace, span = self.trace, self._span
         if error is not None:
             _judge(trace, error)
@@ -193,7 +197,7 @@ class OpenRecording:
             attributes[semconv.EMITTER_ID] = self._emitter_id
             if self._emitter_id is EMITTER.emitter_id:
                 attributes[semconv.EMITTER_SEQ] = EMITTER.next_number()
-            attributes[semconv.EVENT_ID] = str(self.event_id)
+            attributes[semconv.EVENT_ID] = event_id
             attributes[semconv.ROOT] = True
             if outcome is not None:
                 attributes[semconv.OUTCOME] = outcome
