@@ -216,6 +216,43 @@ def test_a_removed_segment_is_counted(folder: Path, new_spool: Callable[..., Spo
     assert spool.waiting() == (0, 0, None)
 
 
+def test_a_segment_is_removed_between_reading_and_storing(folder: Path, new_spool: Callable[..., Spool]) -> None:
+    """Batches of a file that somebody removes are released as any other, in any order, and what follows is read."""
+    spool = new_spool(segment_bytes=3_000)
+    for number in range(6):
+        spool.append(numbered(number))
+    batches = [spool.read(1, PLENTY)]
+    spool.refresh()
+    for path in list(folder.rglob("*.spool"))[:-1]:
+        path.unlink()
+    while (batch := spool.read(1, PLENTY)).payloads:
+        batches.append(batch)
+        spool.trim()
+    for batch in reversed(batches):
+        spool.release(batch.end)
+    assert batches[0].payloads == [numbered(0)]
+    assert spool.waiting() == (0, 0, None)
+    spool.append(numbered(6))
+    assert drained(spool) == [numbered(6)]
+
+
+def test_what_was_read_before_a_rewind_is_not_released(spool: Spool, new_spool: Callable[..., Spool]) -> None:
+    """Batches count in any order once all before them do; the end of one that was lost in a rewind counts no more."""
+    for number in range(4):
+        spool.append(numbered(number))
+    spool.read(1, PLENTY)
+    lost = spool.read(1, PLENTY)
+    spool.rewind()
+    first, second = spool.read(2, PLENTY), spool.read(1, PLENTY)
+    spool.release(lost.end)
+    spool.release(second.end)
+    assert spool.waiting().records == 4
+    spool.release(first.end)
+    assert spool.waiting().records == 1
+    spool.close()
+    assert adopted(new_spool()) == [numbered(3)]
+
+
 # --- Limits
 
 

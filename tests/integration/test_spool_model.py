@@ -55,6 +55,22 @@ class _Records:
         return stale
 
 
+def _unreleased(records: _Records) -> bool:
+    return bool(records.under_way)
+
+
+def _unread(records: _Records) -> bool:
+    return records.read < len(records.kept)
+
+
+def _any(_records: _Records) -> bool:
+    return True
+
+
+def _has_unreleased(machine: "SpoolAgainstList") -> bool:
+    return bool(machine.readers(_unreleased))
+
+
 @dataclass
 class _Process:
     spool: Spool
@@ -91,7 +107,6 @@ class SpoolAgainstList(RuleBasedStateMachine):
         """Another process."""
         self.living.append(_Process(Spool(self.folder, max_bytes=_PLENTY, segment_bytes=self.segment_bytes)))
 
-    @precondition(lambda self: self.living)
     @rule(draw=st.data(), sizes=st.lists(st.integers(0, 300), min_size=1, max_size=8))
     def append(self, draw: st.DataObject, sizes: list[int]) -> None:
         """A record is refused when, and only when, the folder would hold more than it may."""
@@ -109,18 +124,16 @@ class SpoolAgainstList(RuleBasedStateMachine):
             process.records.kept.append(payload)
             self.owners[self._home(process).name] = process.records
 
-    @precondition(lambda self: self.living)
     @rule(draw=st.data(), max_bytes=st.sampled_from([0, 500, 5_000, _PLENTY]))
     def resize(self, draw: st.DataObject, max_bytes: int) -> None:
         """Another limit."""
         process = draw.draw(st.sampled_from(self.living))
         process.spool.max_bytes = max_bytes
 
-    @precondition(lambda self: self.living)
     @rule(draw=st.data(), most=st.integers(1, 30), most_bytes=st.integers(1, 2_000))
     def read(self, draw: st.DataObject, most: int, most_bytes: int) -> None:
         """A reader gives exactly the next records within the limits."""
-        reader, records = self._reader(draw)
+        reader, records = draw.draw(st.sampled_from(self.readers(_unread) or self.readers()))
         expected = records.next(most, most_bytes)
         batch = reader.read(most, most_bytes)
         assert batch.payloads == expected
@@ -129,11 +142,11 @@ class SpoolAgainstList(RuleBasedStateMachine):
             records.read += len(expected)
             records.under_way.append((records.read, batch.end))
 
-    @precondition(lambda self: self.living)
+    @precondition(_has_unreleased)
     @rule(draw=st.data(), times=st.integers(1, 4))
     def release(self, draw: st.DataObject, times: int) -> None:
         """Batches are stored, in any order."""
-        reader, records = self._reader(draw)
+        reader, records = draw.draw(st.sampled_from(self.readers(_unreleased)))
         for _ in range(min(times, len(records.under_way))):
             left = [one for one in records.under_way if one[0] not in records.done]
             if left:
@@ -141,11 +154,11 @@ class SpoolAgainstList(RuleBasedStateMachine):
                 reader.release(position)
                 records.release(which)
 
-    @precondition(lambda self: self.living)
+    @precondition(_has_unreleased)
     @rule(draw=st.data())
     def rewind(self, draw: st.DataObject) -> None:
         """What is not released is read again."""
-        reader, records = self._reader(draw)
+        reader, records = draw.draw(st.sampled_from(self.readers(_unreleased)))
         reader.rewind()
         self.stale += [(reader, position) for position in records.rewind()]
 
@@ -156,7 +169,6 @@ class SpoolAgainstList(RuleBasedStateMachine):
         reader, position = draw.draw(st.sampled_from(self.stale))
         reader.release(position)
 
-    @precondition(lambda self: self.living)
     @rule(draw=st.data(), what=st.sampled_from([Spool.trim, Spool.refresh, Spool.sync]))
     def tend(self, draw: st.DataObject, what: Callable[[Spool], None]) -> None:
         """What the drain does between batches changes no record."""
@@ -167,7 +179,6 @@ class SpoolAgainstList(RuleBasedStateMachine):
             folders = [*owners_in(self.folder), self.folder / ASIDE]
             process.others = sum(_bytes_of(folder) for folder in folders if folder != own and folder.is_dir())
 
-    @precondition(lambda self: self.living)
     @rule(draw=st.data())
     def adopt(self, draw: st.DataObject) -> None:
         """Whatever a dead process left, and nobody else has, is taken over."""
@@ -191,7 +202,6 @@ class SpoolAgainstList(RuleBasedStateMachine):
         records.rewind()
         assert (self.folder / orphans.owner).exists() or not records.waiting()
 
-    @precondition(lambda self: self.living)
     @rule(draw=st.data())
     def stop(self, draw: st.DataObject) -> None:
         """A process ends in an orderly way."""
@@ -204,13 +214,11 @@ class SpoolAgainstList(RuleBasedStateMachine):
             orphans.close()
         self._gone(process)
 
-    @precondition(lambda self: self.living)
     @rule(draw=st.data())
     def die(self, draw: st.DataObject) -> None:
         """SIGKILL between two records."""
         self._die(draw.draw(st.sampled_from(self.living)))
 
-    @precondition(lambda self: self.living)
     @rule(draw=st.data())
     def die_while_appending(self, draw: st.DataObject) -> None:
         """SIGKILL within an append: any part of its frame is on the disk."""
@@ -284,8 +292,9 @@ class SpoolAgainstList(RuleBasedStateMachine):
         finally:
             self._temporary.cleanup()
 
-    def _reader(self, draw: st.DataObject) -> tuple[Spool | Orphans, _Records]:
-        return draw.draw(st.sampled_from([reader for process in self.living for reader in process.readers()]))
+    def readers(self, which: Callable[[_Records], bool] = _any) -> list[tuple[Spool | Orphans, _Records]]:
+        """Readers of living processes with such records."""
+        return [reader for process in self.living for reader in process.readers() if which(reader[1])]
 
     def _home(self, process: _Process) -> Path:
         assert process.spool._home is not None
@@ -303,6 +312,8 @@ class SpoolAgainstList(RuleBasedStateMachine):
         self.living.remove(process)
         for _, records in process.readers():
             records.rewind()
+        if not self.living:
+            self.start()
 
 
 def _bytes_of(folder: Path) -> int:
@@ -311,5 +322,5 @@ def _bytes_of(folder: Path) -> int:
 
 TestSpoolAgainstList = SpoolAgainstList.TestCase
 TestSpoolAgainstList.settings = settings(
-    max_examples=80, stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    max_examples=100, stateful_step_count=60, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )

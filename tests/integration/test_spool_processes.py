@@ -2,9 +2,11 @@
 # pyright: reportPrivateUsage=false
 """The spool in processes that fork, are killed, adopt from each other, and interrupt themselves."""
 
+import fcntl
 import gc
 import multiprocessing
 import os
+import shutil
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -101,6 +103,36 @@ def test_ten_processes_adopt_the_same_orphan(folder: Path) -> None:
     assert sorted(number for one in numbers for number in one) == list(range(500))
     assert all(one == sorted(one) for one in numbers)
     assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("gone", [False, True])
+def test_an_adopter_that_is_faster_than_a_new_process(
+    folder: Path, spool: Spool, monkeypatch: pytest.MonkeyPatch, *, gone: bool
+) -> None:
+    """A process whose new folder is taken for that of a dead one, before it is locked, makes another."""
+    real = fcntl.flock
+    taken: list[int] = []
+
+    def flock(fd: int, operation: int) -> None:
+        if not taken:
+            (owner,) = owners_in(folder)
+            taken.append(os.open(owner / "lock", os.O_RDWR))
+            real(taken[0], operation)
+            if gone:
+                shutil.rmtree(owner)
+                os.close(taken[0])
+        real(fd, operation)
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    spool.append(b"record")
+    assert [one.payload for one in look(folder)] == [b"record"]
+    spool.refresh()
+    assert spool.adopt() is None
+    if not gone:
+        os.close(taken[0])
+        assert spool.adopt() is None
+    assert [one.payload for one in look(folder)] == [b"record"]
+    assert len(list(owners_in(folder))) == 1
 
 
 def test_parent_and_child_append(folder: Path, spool: Spool) -> None:

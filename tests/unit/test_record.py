@@ -16,7 +16,7 @@ from intent_events.semconv import Quality, Record
 from intent_events.spans import SpanView
 from intent_events.store.copy_format import seal
 from intent_events.store.quick_seal import Ended, seal_known
-from intent_events_exporter.record import KEYS, decode, encode, row_in, sealed_in
+from intent_events_exporter.record import KEYS, decode, encode, row_in, sealed_in, sealed_of
 from unit.odd_values import TOLD
 from unit.spans_of import START_NS, STRANGE_SPANS, view
 from unit.test_round_trip import WIRE_ATTRIBUTES, recorded
@@ -43,7 +43,7 @@ def test_a_spooled_span_has_the_row_of_the_span(attributes: dict[str, Any], reco
     span = view(attributes)
     payload, row = encode(span, record), row_of(span, record)
     assert row_in(payload) == row
-    assert sealed_in(payload) == (row if isinstance(row, Rejection) else seal(row))
+    assert sealed_in(payload) == sealed_of(span, record) == (row if isinstance(row, Rejection) else seal(row))
 
 
 @given(STRANGE_SPANS, RECORDS)

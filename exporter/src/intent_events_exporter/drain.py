@@ -3,6 +3,9 @@
 
 The thread sleeps until a record wakes it, gathers others for a moment, and flushes on an event loop of its own. When
 Postgres does not take them they stay in the spool, and the breaker says when to try again.
+
+A heartbeat goes with the first records that Postgres takes, at the start and after an outage: whoever reconciles must
+see a process that lives before its backlog moves. Then one goes every so often, and one at the end.
 """
 
 import asyncio
@@ -10,6 +13,7 @@ import os
 import threading
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
+from itertools import count
 from queue import Empty, SimpleQueue
 from time import monotonic
 from typing import Any, Final
@@ -29,12 +33,20 @@ from intent_events_exporter.spool import Orphans, Spool, SpoolError
 _TICK_S: Final = 1.0
 _REFRESH_S: Final = 5.0
 _MARGIN_S: Final = 1.0
+_NOTHING: Final = (0, 0, 0, 0, {}, 0)
 _inherited: Final[list[object]] = []
 """Loops and writers of a parent process, kept because their connections are not ours to give up."""
 
 
 class Drain:
-    """Drains a spool on a thread of its own, which the first record starts; a forked child starts another."""
+    """Drains a spool on a thread of its own, which the first record starts; a forked child starts another.
+
+    Attributes:
+        tally: what became of the records of all spools.
+        unreadable: records of this process's own spool that were given up.
+        retries: tries to store that failed.
+        breaker: says when to try again.
+    """
 
     def __init__(
         self,
@@ -43,17 +55,18 @@ class Drain:
         *,
         gather_s: float,
         heartbeat_s: float,
-        heartbeat: Callable[[], Heartbeat | None],
+        heartbeat: Callable[[], Heartbeat],
         flushed: Callable[[float], None],
     ) -> None:
         """Prepare to drain; nothing runs before the first :meth:`wake`.
 
         Args:
             spool: where records wait.
-            writers: makes a writer for each connection; none when there is no usable address: records only wait then.
+            writers: makes a writer for each connection, anew after a failure; none when there is no usable address:
+                records only wait then.
             gather_s: seconds that a record waits for others to be stored with it.
             heartbeat_s: seconds between heartbeats.
-            heartbeat: what this process has to say of itself; None when nothing changed since it was last asked.
+            heartbeat: what this process has to say of itself, without the number of the heartbeat.
             flushed: told how many seconds a flush took.
         """
         self._spool = spool
@@ -68,18 +81,23 @@ class Drain:
 
     def _begin(self) -> None:
         self.tally = Tally()
-        self.breaker = Breaker()
+        self.unreadable = 0
         self.retries = 0
+        self.breaker = Breaker()
         self._wakes: SimpleQueue[None] = SimpleQueue()
         self._awake = False
         self._stopping = threading.Event()
         self._deadline = 0.0
+        self._starts = count()
         self._thread: threading.Thread | None = None
         self._loop: OwnLoop | None = None
         self._task: asyncio.Task[None] | None = None
         self._writers: Sequence[Writer] = ()
+        self._met = False
         self._waiting = True
         self._tick_at = self._refresh_at = self._beat_at = 0.0
+        self._beats = 0
+        self._said: tuple[Any, ...] = _NOTHING
 
     def _forget(self) -> None:
         """Leave everything to the parent; for a forked child."""
@@ -94,7 +112,8 @@ class Drain:
             return
         self._awake = True
         self._wakes.put(None)
-        if self._thread is None and not self._stopping.is_set():
+        # Two threads may both come here; whoever gets the first number starts the thread.
+        if self._thread is None and not self._stopping.is_set() and next(self._starts) == 0:
             self._start()
 
     @property
@@ -113,7 +132,7 @@ class Drain:
         self._wakes.put(None)
         thread, loop = self._thread, self._loop
         if thread is None or not thread.is_alive():
-            self._serve()  # no thread could be started, as while the interpreter ends
+            self._serve_here()
             return
         if loop is not None:
             with suppress(RuntimeError):  # the loop has been closed meanwhile
@@ -132,7 +151,7 @@ class Drain:
         until = monotonic() + timeout_s
         pause = threading.Event()
         while self._spool.waiting().bytes:
-            if monotonic() >= until:
+            if monotonic() >= until or self._stopping.is_set():
                 return False
             self._awake = False
             self.wake()
@@ -146,21 +165,33 @@ class Drain:
             thread.start()
         except RuntimeError:  # from Python 3.12 on, none can be started while the interpreter ends; stop() serves then
             self._thread = None
+            self._starts = count()
+
+    def _serve_here(self) -> None:
+        """Store what waits on the thread that stops us, where none of our own could be started."""
+        if not self._spool.waiting().bytes:
+            return
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:  # no loop runs on this thread, so that one of ours can
+            self._serve()
 
     def _serve(self) -> None:
         loop = self._loop = OwnLoop()
-        asyncio.set_event_loop(loop)
         try:
             with suppress_instrumentation():  # our own statements are no traffic of the host's
+                self._keep_synced(loop)
                 while not self._stopping.is_set():
                     self._await_work()
-                    self._work(loop)
+                    try:
+                        self._work(loop)
+                    except Exception as error:  # noqa: BLE001 - a failure of ours that nobody expected: it may pass
+                        self._failed("intent-events: the drain failed. Records wait in the spool", error)
                 self._finish(loop)
         except Exception as error:  # noqa: BLE001 - a thread of ours must not end with a traceback in the host's log
             trouble("intent-events: the drain failed; records wait in the spool for another process", error)
         finally:
             self._loop = None
-            asyncio.set_event_loop(None)
             close_loop(loop)
 
     def _await_work(self) -> None:
@@ -173,6 +204,8 @@ class Drain:
             self._wakes.get(timeout=max(due - now, 0.0))
             self._waiting = True
             self._stopping.wait(self._gather_s)
+            while not self._wakes.empty():
+                self._wakes.get_nowait()
 
     def _work(self, loop: OwnLoop) -> None:
         now = monotonic()
@@ -181,29 +214,32 @@ class Drain:
         if now < self._tick_at:
             return
         self._tick_at = now + _TICK_S
-        with suppress(SpoolError):  # the disk fails; append() says so
-            self._spool.sync()
         if not self._waiting:
             self._spool.trim()
         if now >= self._refresh_at:
             self._refresh_at = now + _REFRESH_S
             self._spool.refresh()
-            if not self.breaker.failing:
+            if not self.breaker.wait_s(monotonic()):
                 self._run(loop, self._adopt())
         if now >= self._beat_at and not self.breaker.failing:
-            self._beat_at = now + self._heartbeat_s
             self._run(loop, self._beat())
 
     def _finish(self, loop: OwnLoop) -> None:
-        """The last flush, within what is left of the time to stop; none when Postgres has been away."""
-        left = self._deadline - monotonic()
-        if left > 0 and not self.breaker.failing:
-            last = loop.call_later(left, self._cancel)
-            self._run(loop, self._flush())
-            self._run(loop, self._beat())
+        """The last flush, within what is left of the time to stop; none while the breaker says to wait."""
+        now = monotonic()
+        if now < self._deadline and not self.breaker.wait_s(now):
+            last = loop.call_later(self._deadline - now, self._cancel)
+            self._run(loop, self._end())
             last.cancel()
-        for writer in self._writers:
-            loop.run_until_complete(writer.close())
+        self._give_up_writers()
+        loop.run_until_complete(asyncio.sleep(0))  # a connection that was cut closes its socket in the next turn
+
+    async def _end(self) -> None:
+        await self._flush()
+        if not self.breaker.failing:
+            await self._beat()
+            for writer in self._writers:
+                await writer.close()
 
     def _run(self, loop: OwnLoop, work: Coroutine[Any, Any, None]) -> None:
         """Run something to its end, or until the time to stop is over."""
@@ -219,33 +255,51 @@ class Drain:
         if self._task is not None:
             self._task.cancel()
 
+    def _keep_synced(self, loop: OwnLoop) -> None:
+        """Once a second, also while a flush waits for Postgres."""
+        with suppress(SpoolError):  # the disk fails; append() says so
+            self._spool.sync()
+        loop.call_later(_TICK_S, self._keep_synced, loop)
+
     async def _flush(self) -> None:
         # Before anything is read: whatever is appended from now on wakes the thread again.
         self._awake = self._waiting = False
-        began = monotonic()
+        began, unreadable = monotonic(), self.tally.unreadable
         try:
             await self._store(self._spool)
         finally:
+            self.unreadable += self.tally.unreadable - unreadable
             self._flushed(monotonic() - began)
 
     async def _adopt(self) -> None:
         """Store what dead processes left."""
-        while not self.breaker.failing and (orphans := self._spool.adopt()) is not None:
+        seen: set[str] = set()
+        while not self._stopping.is_set() and (orphans := self._spool.adopt()) is not None:
             try:
-                await self._store(orphans)
+                # One that comes again is stored, but cannot be removed: another process may be able to.
+                stored = orphans.owner not in seen and await self._store(orphans)
             finally:
                 orphans.close()
+            if not stored:
+                return
+            seen.add(orphans.owner)
 
-    async def _store(self, source: Spool | Orphans) -> None:
-        if not self._writers:
-            self._writers = self._make_writers()
-        if not self._writers:
-            return
+    async def _store(self, source: Spool | Orphans) -> bool:
+        """Store what waits; whether all of it is stored."""
         stored = False
         try:
+            self._writers = self._writers or self._make_writers()
+            if not self._writers:  # no usable address, as whoever makes them has said
+                self.breaker.failed(monotonic())
+                return False
             flush = Flush(source, self._writers, self.tally)
-            if self.breaker.failing:
+            if self.breaker.failing or not self._met:
+                # A few records first. Was nothing there to try it with, nothing is known of Postgres.
                 await flush.probe()
+                if flush.took:
+                    self._met = True
+                    self.breaker.succeeded()
+                    await self._beat()
             await flush.run()
             stored = True
         except SpoolError as error:  # the disk of the spool fails
@@ -253,22 +307,37 @@ class Drain:
         except IntentEventsError as error:  # Postgres is away, not migrated or refuses; the address cannot be used
             self._failed(f"intent-events: {error}. Records wait in the spool")
         finally:
-            if stored:
-                self.breaker.succeeded()
-            else:
+            if not stored:
                 source.rewind()
                 self._waiting = True
+        return stored
 
-    def _failed(self, problem: str) -> None:
-        trouble(problem)
+    def _failed(self, problem: str, error: BaseException | None = None) -> None:
+        trouble(problem, error)
         self.retries += 1
         self.breaker.failed(monotonic())
+        self._give_up_writers()
+
+    def _give_up_writers(self) -> None:
+        """Cut what is open; the next try reads the address anew, which may have changed."""
+        writers, self._writers = self._writers, ()
+        for writer in writers:
+            writer.abort()
 
     async def _beat(self) -> None:
-        beat = self._heartbeat() if self._writers else None
-        if beat is None:
+        """Write a heartbeat, when there is anything to say that has not been said."""
+        self._beat_at = monotonic() + self._heartbeat_s
+        if not self._writers:
             return
+        beat = self._heartbeat()
+        says = beat.emitted, beat.stored, beat.duplicates, beat.dead, beat.dropped, beat.spooled
+        if says == self._said:
+            return
+        # Another number each time: one whose answer was lost may be stored, and the same number is stored once.
+        self._beats += 1
         try:
-            await self._writers[0].heartbeat(beat)
+            await self._writers[0].heartbeat(beat._replace(beat=self._beats))
         except IntentEventsError as error:  # Postgres is away, or the table is missing; the next one says all of it
             trouble(f"intent-events: {error}. No heartbeat is written")
+        else:
+            self._said = says

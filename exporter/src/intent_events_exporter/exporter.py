@@ -17,21 +17,23 @@ from opentelemetry.metrics import MeterProvider, get_meter
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
-from intent_events.delivery import settle
+from intent_events.delivery import settle, settle_keys
 from intent_events.errors import PermanentError, RetryableError, SettingsError
 from intent_events.identity import parse_uuid
 from intent_events.instrument.troubles import trouble
-from intent_events.rows import Rejection, Row, row_of
+from intent_events.rows import Rejection
 from intent_events.select import select
 from intent_events.semconv import EVENT_ID, Record
 from intent_events.settings import DeliverySettings
 from intent_events.spans import SpanView
 from intent_events.store.connect import check
+from intent_events.store.copy_format import Sealed
 from intent_events.store.write import BATCH_ROWS, Writer
 from intent_events.version import __version__
 from intent_events_exporter.convert import view_of
 from intent_events_exporter.loop import LoopThread
 from intent_events_exporter.metrics import Dropped, ExporterMetrics
+from intent_events_exporter.record import sealed_of
 
 _FIRST_PAUSE_S: Final = 0.05
 _LONGEST_PAUSE_S: Final = 1.0
@@ -58,7 +60,7 @@ class _Job:
 
 
 class _Batch(NamedTuple):
-    rows: list[Row]
+    rows: list[Sealed]
     rejections: list[Rejection]
     unreadable: int
 
@@ -201,7 +203,7 @@ class IntentEventsSpanExporter(SpanExporter):
             del job.records[:BATCH_ROWS]
             job.unreadable += batch.unreadable
             self._metrics.written(written)
-            settle((row.event_id for row in batch.rows), committed=True)
+            settle_keys((row.key for row in batch.rows), committed=True)
             return True
 
 
@@ -221,12 +223,12 @@ def _records_among(spans: Sequence[ReadableSpan]) -> list[tuple[SpanView, Record
 
 async def _map(records: Sequence[tuple[SpanView, Record]]) -> _Batch:
     """Map records to rows, a few at a time, so that whoever talks to Postgres on this loop is not held up."""
-    rows: list[Row] = []
+    rows: list[Sealed] = []
     rejections: list[Rejection] = []
     for start in range(0, len(records), _MAPPED_AT_ONCE):
         for view, record in records[start : start + _MAPPED_AT_ONCE]:
             try:
-                row = row_of(view, record)
+                row = sealed_of(view, record)
             except Exception as error:  # noqa: BLE001 - one record must not take the others of its batch with it
                 trouble("intent-events: a record could not be read and is dropped", error)
                 continue

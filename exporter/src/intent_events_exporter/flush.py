@@ -17,7 +17,7 @@ from intent_events.rows import Rejection
 from intent_events.store.copy_format import Sealed
 from intent_events.store.write import BATCH_ROWS, Writer, Written
 from intent_events_exporter.record import sealed_in
-from intent_events_exporter.spool import Batch, Position
+from intent_events_exporter.spool import Batch, Position, SpoolError
 
 _BATCH_BYTES: Final = 8 << 20
 _PROBE_ROWS: Final = 50
@@ -63,9 +63,13 @@ class Tally:
 
 
 class Flush:
-    """Moves what waits in one source to Postgres."""
+    """Moves what waits in one source to Postgres.
 
-    __slots__ = ("_failed", "_source", "_tally", "_writers")
+    Attributes:
+        took: whether Postgres has taken a batch.
+    """
+
+    __slots__ = ("_failed", "_source", "_tally", "_writers", "took")
 
     def __init__(self, source: Source, writers: Sequence[Writer], tally: Tally) -> None:
         """Prepare a flush.
@@ -80,7 +84,8 @@ class Flush:
         for writer in writers:
             self._writers.put_nowait(writer)
         self._tally = tally
-        self._failed: IntentEventsError | None = None
+        self._failed: IntentEventsError | SpoolError | None = None
+        self.took = False
 
     async def run(self) -> None:
         """Store until nothing waits.
@@ -96,7 +101,9 @@ class Flush:
 
     async def probe(self) -> None:
         """Store a few records, to see whether Postgres takes them; raises as :meth:`run` does."""
-        await self._store(self._source.read(_PROBE_ROWS, _BATCH_BYTES))
+        batch = self._source.read(_PROBE_ROWS, _BATCH_BYTES)
+        if batch.payloads or batch.torn:
+            await self._store(batch)
         self._check()
 
     def _check(self) -> None:
@@ -105,7 +112,11 @@ class Flush:
 
     async def _work(self) -> None:
         while self._failed is None:
-            batch = self._source.read(BATCH_ROWS, _BATCH_BYTES)
+            try:
+                batch = self._source.read(BATCH_ROWS, _BATCH_BYTES)
+            except SpoolError as error:  # the disk fails; raised from here it would arrive in a group
+                self._failed = error
+                return
             if not (batch.payloads or batch.torn):
                 return
             await self._store(batch)
@@ -124,6 +135,7 @@ class Flush:
             self._writers.put_nowait(writer)
         # No waiting between the commit and this: cancelled here, the records would be stored and counted again.
         self._source.release(batch.end)
+        self.took = True
         self._tally.add(written)
         self._tally.unreadable += unreadable
         self._tally.torn += batch.torn
@@ -142,7 +154,9 @@ async def _seal(payloads: Sequence[bytes]) -> tuple[list[Sealed], list[Rejection
         for payload in payloads[start : start + _SLICE]:
             try:
                 row = sealed_in(payload)
-            except ValueError as error:  # no form that this version knows
+            except MemoryError:  # no fault of the record's
+                raise
+            except Exception as error:  # noqa: BLE001 - no form that this version knows; it must not hold up the others
                 trouble("intent-events: a record of the spool cannot be read and is given up", error)
                 continue
             if isinstance(row, Rejection):

@@ -15,7 +15,7 @@ import msgspec
 
 from intent_events import columns, semconv
 from intent_events.mending import text
-from intent_events.rows import Known, Rejection, Row, row_of
+from intent_events.rows import Known, Rejection, Row, known_in, row_of
 from intent_events.semconv import CANDIDATES_POST, CANDIDATES_PRE, SCORES, SOURCES, TOTAL, VERBS, Quality, Record
 from intent_events.spans import SpanView
 from intent_events.store.copy_format import Sealed, seal
@@ -112,6 +112,21 @@ def sealed_in(payload: bytes) -> Sealed | Rejection:
         if sealed is not None:
             return sealed
     row = row_in(payload)
+    return row if isinstance(row, Rejection) else seal(row)
+
+
+def sealed_of(span: SpanView, record: Record) -> Sealed | Rejection:
+    """Sealed row of a selected span, or why there is none; the same as ``seal(row_of(span, record))``, and quicker."""
+    known = known_in(span.attributes) if record is Record.UTTERANCE else None
+    if known is not None:
+        trace_id, span_id = format(span.trace_id, "032x"), format(span.span_id, "016x")
+        ended = Ended(
+            trace_id, span_id, span.start_ns, span.end_ns, span.sampled, span.service_name, span.dropped_attributes
+        )
+        sealed = seal_known(ended, known)
+        if sealed is not None:
+            return sealed
+    row = row_of(span, record)
     return row if isinstance(row, Rejection) else seal(row)
 
 

@@ -7,6 +7,7 @@ them as code.
 
 import csv
 import io
+import math
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ Cell = str | int | float | None
 _BAR_CELLS: Final = 12
 _EIGHTHS: Final = " ▏▎▍▌▋▊▉"
 _SMALLEST_SHOWN: Final = 0.0005
+_NEXT_UNIT: Final = 1024
 
 
 class Format(StrEnum):
@@ -98,6 +100,26 @@ def share(value: float | None) -> str:
     if 1 - _SMALLEST_SHOWN < value < 1:
         return ">99.9%"
     return f"{value:.1%}"
+
+
+def size(n: int) -> str:
+    """A number of bytes for people, in powers of 1024 as settings have it: ``812 B``, ``1.5 MB``."""
+    value, unit = float(n), "B"
+    for unit in ("B", "KB", "MB", "GB"):
+        if value < _NEXT_UNIT or unit == "GB":
+            break
+        value /= _NEXT_UNIT
+    return f"{n} B" if unit == "B" else f"{value:,.1f} {unit}"
+
+
+def age(seconds: float) -> str:
+    """How long ago, for people: ``12s``, ``5m``, ``3h``, ``2d``."""
+    value, unit = seconds, "s"
+    for unit, of_next in (("s", 60), ("m", 60), ("h", 48), ("d", math.inf)):
+        if value < of_next:
+            break
+        value /= 24 if unit == "h" else of_next
+    return f"{value:.0f}{unit}"
 
 
 def printable(text: str) -> str:

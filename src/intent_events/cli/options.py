@@ -1,10 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the commands have in common: the address of Postgres, and what an exit code says."""
+"""What the commands have in common: the address of Postgres, the spool, and what an exit code says."""
 
-from enum import IntEnum
+from enum import IntEnum, StrEnum
+from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from intent_events.errors import SettingsError
+from intent_events.review.windows import parse_duration
+from intent_events.settings import DeliverySettings
 
 Dsn = Annotated[
     str,
@@ -16,6 +21,24 @@ Dsn = Annotated[
     ),
 ]
 """The flag ``--dsn``."""
+
+SpoolDir = Annotated[
+    Path | None,
+    typer.Option(
+        envvar="INTENT_EVENTS_SPOOL_DIR",
+        metavar="FOLDER",
+        show_default=False,
+        help="Spool of this host: that of the service. Its default if not set.",
+    ),
+]
+"""The flag ``--spool-dir``."""
+
+
+class Shown(StrEnum):
+    """How a command prints that has no rows to export."""
+
+    TABLE = "table"
+    JSON = "json"
 
 
 class Exit(IntEnum):
@@ -29,3 +52,28 @@ class Exit(IntEnum):
 
     COULD_NOT_ASK = 3
     """No database, no table or no permission: nothing can be said."""
+
+
+def address(dsn: str) -> str:
+    """The address of Postgres: that of the flag, or else of the variable or the file of an application; may be empty.
+
+    Raises:
+        SettingsError: the file cannot be read.
+    """
+    return dsn or DeliverySettings.from_environment().read_dsn() or ""
+
+
+def seconds_of(text: str, *, name: str) -> float:
+    """Seconds that a duration says.
+
+    Args:
+        text: ``30s``, ``2m`` …
+        name: the flag and the variable that it came from, for the error.
+
+    Raises:
+        SettingsError: it is no duration.
+    """
+    duration = parse_duration(text)
+    if duration is None:
+        raise SettingsError(f"{name}: {text!r} is no duration; write 30s or 2m")
+    return duration.total_seconds()

@@ -139,7 +139,7 @@ class Chain:
     def done(self) -> bool:
         """Whether everything is released."""
         with self.lock:
-            return all(_is_done(segment) for segment in self.segments)
+            return all(self._is_done(segment) for segment in self.segments)
 
     def waiting_bytes(self) -> int:
         """Bytes that are not released."""
@@ -196,10 +196,17 @@ class Chain:
             # Records that became corrupt are never read; an empty spool is where that can be told.
             self.records = max(self.records - records, 0) if self.waiting_bytes() else 0
 
+    def _is_done(self, segment: Segment) -> bool:
+        """Whether nothing waits in it; of one that is gone, whether its place among the batches is past."""
+        try:
+            return (segment.gone and not self._under_way) or segment.cursor >= segment.end()
+        except OSError:  # it cannot be told; a file that somebody removed is counted when it is read
+            return False
+
     def _remove_if_done(self, segment: Segment) -> bool:
         # Under the lock: an append() that was interrupted by one that began another segment still writes to this one.
         with self.lock:
-            done = segment is not self.active and _is_done(segment)
+            done = segment is not self.active and self._is_done(segment)
         if done:
             self._remove(segment)
         return done
@@ -209,10 +216,3 @@ class Chain:
             self.segments.remove(segment)
             self.size -= segment.size
         segment.remove()
-
-
-def _is_done(segment: Segment) -> bool:
-    try:
-        return segment.gone or segment.cursor >= segment.end()
-    except OSError:  # it cannot be told; a file that somebody removed is counted when it is read
-        return False
