@@ -42,7 +42,7 @@ check: setup  ## Format, lint, types and import layers
 	$(BIN)/pyright
 
 bench: setup  ## Measure the budgets as ratios inside one run; wants a quiet machine
-	cd tests && ../$(BIN)/python -m benchmarks
+	cd tests && ../$(BIN)/python -m benchmarks $(BENCH)
 
 format: setup  ## Format and fix what the linter can fix
 	$(BIN)/ruff format .
@@ -54,4 +54,4 @@ lock: $(UV)  ## Resolve requirements.lock anew from the two pyproject files
 	  pyproject.toml exporter/pyproject.toml --all-extras --output-file requirements.lock
 
 clean:  ## Remove what the targets made
-	rm -rf .venv $(TOOLS) .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage*
+	rm -rf .venv $(TOOLS) .bench .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage*

@@ -1,21 +1,30 @@
 # SPDX-License-Identifier: Apache-2.0
 """What recording one utterance costs the caller, against the SDK's own span with the same attributes.
 
-Both run in one process, in turns, on the same provider with a processor that does nothing.
+Both are called in turns, one call each every 2 ms, as in a process that handles 500 utterances a second: ours with its
+sampler, its processor and its spool while the drain stores in Postgres, the bare span with a processor that does
+nothing. The time of the handler itself is taken away.
 """
 
 import gc
 from collections.abc import Callable
+from pathlib import Path
 from statistics import median, quantiles
-from time import perf_counter_ns
-from typing import NamedTuple
+from tempfile import TemporaryDirectory
+from time import perf_counter_ns, sleep
+from typing import Final, NamedTuple
 
-from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
+from opentelemetry.sdk.trace import SpanProcessor, Tracer, TracerProvider
 from opentelemetry.util.types import AnyValue
 
 from benchmarks.workload import ARGUMENTS, UTTERANCE, Keep, handle, instrumented, recorder_on
+from intent_events.settings import DeliverySettings
+from intent_events_exporter import IntentEventsSpanProcessor, IntentSampler
 
-CALLS = 2000
+CALLS: Final = 1000
+PERIOD_NS: Final = 2_000_000
+NOBODY: Final = "postgresql://nobody@127.0.0.1:1/nothing"
+"""Address at which no Postgres answers."""
 
 
 class CallerCost(NamedTuple):
@@ -34,13 +43,22 @@ class CallerCost(NamedTuple):
     p99_ratio: float
 
 
-def measure(rounds: int) -> list[CallerCost]:
-    """Measure this many rounds of :data:`CALLS` calls each."""
-    provider = TracerProvider()
-    provider.add_span_processor(SpanProcessor())
-    wrapper = instrumented(recorder_on(provider))
+def measure(rounds: int, dsn: str) -> list[CallerCost]:
+    """Measure this many rounds of :data:`CALLS` calls each.
+
+    Args:
+        rounds: how often.
+        dsn: address of a migrated database, or :data:`NOBODY`.
+    """
     attributes = _attributes()
-    tracer = provider.get_tracer("bare")
+    bare_provider, provider = TracerProvider(), TracerProvider()
+    bare_provider.add_span_processor(SpanProcessor())
+    tracer = bare_provider.get_tracer("bare")
+    recorder = recorder_on(provider)
+    wrapper = instrumented(recorder)
+    sampled = recorder.tracer
+    if isinstance(sampled, Tracer):
+        sampled.sampler = IntentSampler(sampled.sampler)
 
     def bare() -> None:
         span = tracer.start_span("handle_utterance")
@@ -53,33 +71,42 @@ def measure(rounds: int) -> list[CallerCost]:
     def handler() -> None:
         handle(UTTERANCE, **ARGUMENTS)
 
-    gc.disable()
-    try:
-        for call in (bare, recorded, handler):
-            _times(call)
-        return [_round(_times(bare), _times(recorded), _times(handler)) for _ in range(rounds)]
-    finally:
-        gc.enable()
+    with TemporaryDirectory() as folder:
+        processor = IntentEventsSpanProcessor(dsn, Path(folder) / "spool", settings=DeliverySettings())
+        provider.add_span_processor(processor)
+        gc.collect()
+        gc.freeze()
+        try:
+            _paced((bare, recorded, handler))
+            return [_round(*_paced((bare, recorded, handler))) for _ in range(rounds)]
+        finally:
+            gc.unfreeze()
+            processor.shutdown()
 
 
 def _round(bare: list[float], recorded: list[float], handler: list[float]) -> CallerCost:
     own = median(handler)
     ours = median(recorded) - own
-    p99 = (_p99(recorded) - own) / _p99(bare)
-    return CallerCost(median(bare), ours, ours / median(bare), p99)
+    return CallerCost(median(bare), ours, ours / median(bare), (_p99(recorded) - own) / _p99(bare))
 
 
 def _p99(times: list[float]) -> float:
     return quantiles(times, n=100)[98]
 
 
-def _times(call: Callable[[], None]) -> list[float]:
-    times: list[float] = []
-    for _ in range(CALLS):
-        began = perf_counter_ns()
-        call()
-        times.append((perf_counter_ns() - began) / 1000)
-    return times
+def _paced(calls: tuple[Callable[[], None], ...]) -> tuple[list[float], ...]:
+    """Microseconds of each call, which take turns in coming first."""
+    times: dict[Callable[[], None], list[float]] = {call: [] for call in calls}
+    due = perf_counter_ns()
+    for turn in range(CALLS):
+        for place in range(len(calls)):
+            call = calls[(turn + place) % len(calls)]
+            began = perf_counter_ns()
+            call()
+            times[call].append((perf_counter_ns() - began) / 1000)
+        due += PERIOD_NS
+        sleep(max(due - perf_counter_ns(), 0) / 1e9)
+    return tuple(times.values())
 
 
 def _attributes() -> dict[str, AnyValue]:

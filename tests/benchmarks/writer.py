@@ -1,13 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Finished spans to committed rows on one connection, against one server-side COPY BINARY of the same rows.
+"""Finished spans to committed rows, against one server-side COPY BINARY of the same rows into the same table.
 
-Both fill the same partitioned table with all its indexes and its CHECK, emptied before each, in turns.
+All fill the same partitioned table with all its indexes and its CHECK, in turns. It is emptied before each, or holds
+millions of rows, and then what was added is deleted again.
 """
 
 import asyncio
 import gc
-from collections.abc import Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
 from time import perf_counter
 from typing import Final, NamedTuple
 
@@ -17,12 +21,13 @@ from opentelemetry.sdk.trace.export import SpanExportResult
 
 from benchmarks.workload import finished_spans
 from intent_events.demo.postgres import EmbeddedPostgres
+from intent_events.settings import DeliverySettings
 from intent_events.store.migrate import migrate
-from intent_events_exporter import IntentEventsSpanExporter
+from intent_events_exporter import IntentEventsSpanExporter, IntentEventsSpanProcessor
 
 ROWS: Final = 20_000
-SIZES: Final = (512, 20_000)
-"""Spans that one export is given: what the SDK's batch processor gives, and a backlog."""
+BATCH: Final = 512
+"""Spans that one export is given: what the SDK's batch processor gives."""
 
 SETTINGS: Final = {
     "fsync": "on",
@@ -33,63 +38,163 @@ SETTINGS: Final = {
     "jit": "off",
 }
 
+Way = Callable[[Sequence[ReadableSpan]], None]
 
-class WriterSpeed(NamedTuple):
-    """One round.
+
+class Speeds(NamedTuple):
+    """Rows a second, round by round.
 
     Attributes:
-        copy_rows_s: rows a second of the server-side COPY.
-        ours_rows_s: rows a second from finished spans to COMMIT.
-        ratio: the second over the first.
+        copy: of the server-side COPY.
+        ways: of each way of ours, by name.
     """
 
-    copy_rows_s: float
-    ours_rows_s: float
-    ratio: float
+    copy: list[float]
+    ways: dict[str, list[float]]
+
+    def ratios(self, way: str) -> list[float]:
+        """A way against the COPY of the same round."""
+        return [ours / copy for ours, copy in zip(self.ways[way], self.copy, strict=True)]
 
 
-def measure(rounds: int, size: int) -> list[WriterSpeed]:
-    """Measure this many rounds of :data:`ROWS` rows each.
+@contextmanager
+def server() -> Generator[EmbeddedPostgres]:
+    """A migrated server that is set up as one in production is, but for its size."""
+    with EmbeddedPostgres(settings=SETTINGS) as running:
+        asyncio.run(migrate(running.dsn()))
+        yield running
+
+
+@contextmanager
+def ways(dsn: str) -> Generator[dict[str, Way]]:
+    """Every way of ours from finished spans to committed rows."""
+    with TemporaryDirectory() as folder:
+        processors = {
+            connections: IntentEventsSpanProcessor(
+                dsn,
+                Path(folder) / str(connections),
+                settings=DeliverySettings(connections=connections, flush_interval=0.005),
+            )
+            for connections in (1, 2)
+        }
+        exporter = IntentEventsSpanExporter(dsn, timeout_s=60)
+
+        def through(processor: IntentEventsSpanProcessor) -> Way:
+            def drain(spans: Sequence[ReadableSpan]) -> None:
+                for span in spans:
+                    processor.on_end(span)
+                if not processor.force_flush(600_000):
+                    raise SystemExit("the spool was not drained: see the log")
+
+            return drain
+
+        def export(spans: Sequence[ReadableSpan]) -> None:
+            for start in range(0, len(spans), BATCH):
+                if exporter.export(spans[start : start + BATCH]) is not SpanExportResult.SUCCESS:
+                    raise SystemExit("an export failed: see the log")
+
+        yield {
+            "processor, one connection": through(processors[1]),
+            "processor, two connections": through(processors[2]),
+            f"exporter, exports of {BATCH}": export,
+        }
+        exporter.shutdown()
+        for processor in processors.values():
+            processor.shutdown()
+
+
+def measure(running: EmbeddedPostgres, rounds: int, *, keep: bool = False) -> Speeds:
+    """Measure this many rounds of :data:`ROWS` rows each way.
 
     Args:
+        running: a migrated server.
         rounds: how often each side runs.
-        size: spans that one export is given.
+        keep: leave the rows that were there before; else the table is emptied each time.
     """
+    dsn = running.dsn()
     spans = finished_spans(ROWS)
     gc.collect()
-    gc.freeze()  # the spans of all rounds are the benchmark's own burden, not an exporter's
-    with EmbeddedPostgres(settings=SETTINGS) as server:
-        dsn = server.dsn()
-        asyncio.run(migrate(dsn))
-        exporter = IntentEventsSpanExporter(dsn, timeout_s=60)
-        file = server.data_dir / "rows.copy"
-        _ours(dsn, exporter, spans, size)
-        asyncio.run(_run(dsn, f"COPY (SELECT * FROM agent.intent_events) TO '{file}' (FORMAT BINARY)"))
-        speeds = [_round(dsn, exporter, spans, size, file) for _ in range(rounds)]
-        exporter.shutdown()
+    gc.freeze()  # the spans of all rounds are the benchmark's own burden
+    emptied = (
+        "DELETE FROM agent.intent_events WHERE emitter_seq IS NOT NULL" if keep else "TRUNCATE agent.intent_events"
+    )
+    file = running.data_dir / "rows.copy"
+    speeds = Speeds([], {})
+    with ways(dsn) as every:
+        for way in every.values():  # connects, and warms what is compiled and planned
+            asyncio.run(run(dsn, emptied))
+            way(spans[:2000])
+        every["processor, one connection"](spans)
+        asyncio.run(
+            run(
+                dsn,
+                f"COPY (SELECT * FROM agent.intent_events WHERE emitter_seq IS NOT NULL) TO '{file}' (FORMAT BINARY)",
+            )
+        )
+        for _ in range(rounds):
+            asyncio.run(run(dsn, emptied))
+            speeds.copy.append(ROWS / asyncio.run(_copy(dsn, file)))
+            for name, way in every.items():
+                asyncio.run(run(dsn, emptied))
+                began = perf_counter()
+                way(spans)
+                speeds.ways.setdefault(name, []).append(ROWS / (perf_counter() - began))
+    gc.unfreeze()
     return speeds
 
 
-def _round(
-    dsn: str, exporter: IntentEventsSpanExporter, spans: Sequence[ReadableSpan], size: int, file: Path
-) -> WriterSpeed:
-    copy = ROWS / asyncio.run(_copy(dsn, file))
-    ours = ROWS / _ours(dsn, exporter, spans, size)
-    return WriterSpeed(copy, ours, ours / copy)
+def fill(running: EmbeddedPostgres, rows: int) -> None:
+    """Fill the table with rows like those of the workload, of the last minutes and without a number."""
+    dsn = running.dsn()
+    with ways(dsn) as every:
+        every["processor, one connection"](finished_spans(1000))
+    asyncio.run(run(dsn, _TEMPLATE))
+    columns = asyncio.run(_columns(dsn))
+    listed = ", ".join(columns)
+    taken = ", ".join(_FILLED.get(column, column) for column in columns)
+    for start in range(0, rows, 200_000):
+        size = min(200_000, rows - start)
+        statement = (
+            f"INSERT INTO agent.intent_events ({listed}) SELECT {taken} FROM template "
+            f"CROSS JOIN generate_series({start} / 1000, {start + size} / 1000 - 1) AS step LIMIT {size}"
+        )
+        asyncio.run(run(dsn, statement.replace("template", "public.template")))
+    asyncio.run(run(dsn, "DELETE FROM agent.intent_events WHERE emitter_seq IS NOT NULL"))
+    asyncio.run(run(dsn, "VACUUM ANALYZE agent.intent_events"))
 
 
-def _ours(dsn: str, exporter: IntentEventsSpanExporter, spans: Sequence[ReadableSpan], size: int) -> float:
-    asyncio.run(_run(dsn, "TRUNCATE agent.intent_events"))
-    exporter.export(finished_spans(1))  # connects; one of the spans would be there already when its turn comes
-    began = perf_counter()
-    for start in range(0, len(spans), size):
-        if exporter.export(spans[start : start + size]) is not SpanExportResult.SUCCESS:
-            raise SystemExit("an export failed: see the log")
-    return perf_counter() - began
+_TEMPLATE: Final = "CREATE TABLE public.template AS SELECT *, row_number() OVER () AS place FROM agent.intent_events"
+_MS: Final = "(extract(epoch FROM now()) * 1000)::bigint - 3600000 + (step * 1000 + place) / 3"
+_RANDOM: Final = "md5(step::text || ' ' || place::text)"
+_FILLED: Final = {
+    "ts": f"to_timestamp(({_MS}) / 1000.0)",
+    "event_id": (
+        f"(lpad(to_hex({_MS}), 12, '0') || '7' || substr({_RANDOM}, 1, 3) || '8' || substr({_RANDOM}, 4, 15))::uuid"
+    ),
+    "emitter_seq": "NULL::bigint",
+    "session_id": "md5((step * 1000 + place / 5)::text)::uuid",
+    "utterance_hash": f"{_RANDOM} || {_RANDOM}",
+}
+
+
+def describe(speeds: Speeds, way: str) -> str:
+    """Absolute figures of a run, which do not carry over to other machines."""
+    return f"{median(speeds.ways[way]):,.0f} rows/s against {median(speeds.copy):,.0f} rows/s"
+
+
+async def _columns(dsn: str) -> list[str]:
+    connection = await asyncpg.connect(dsn)
+    try:
+        found = await connection.fetch(
+            "SELECT attname::text FROM pg_attribute "
+            "WHERE attrelid = 'agent.intent_events'::regclass AND attnum > 0 AND NOT attisdropped"
+        )
+        return [row["attname"] for row in found]
+    finally:
+        await connection.close()
 
 
 async def _copy(dsn: str, file: Path) -> float:
-    await _run(dsn, "TRUNCATE agent.intent_events")
     connection = await asyncpg.connect(dsn)
     try:
         began = perf_counter()
@@ -99,7 +204,8 @@ async def _copy(dsn: str, file: Path) -> float:
         await connection.close()
 
 
-async def _run(dsn: str, statement: str) -> None:
+async def run(dsn: str, statement: str) -> None:
+    """Run a statement, and write out what it changed, so that the next measurement does not pay for it."""
     connection = await asyncpg.connect(dsn)
     try:
         await connection.execute(statement)

@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Records that wait while Postgres is away: what they cost in memory, and how long it takes to store them afterwards.
+
+Runs in a process of its own (``python -m benchmarks.backlog DSN N``), so that its memory is that of a host.
+"""
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from threading import Event, Thread
+from time import perf_counter
+from typing import Final, NamedTuple
+
+import asyncpg
+
+from benchmarks.workload import finished_spans
+from intent_events.identity import event_id_of
+from intent_events.semconv import EMITTER_SEQ, EVENT_ID
+from intent_events.settings import DeliverySettings
+from intent_events.spans import SpanView
+from intent_events_exporter import IntentEventsSpanProcessor
+from intent_events_exporter.convert import view_of
+
+TICK_S: Final = 0.001
+
+
+class Backlog(NamedTuple):
+    """What N waiting records cost.
+
+    Attributes:
+        waiting: how many.
+        waiting_mb: memory that the process has more than idle while they wait, MB.
+        peak_mb: the same at its most, until all are stored.
+        stored_s: seconds from the return of Postgres until all are stored.
+        rows: rows that are there then.
+        stall_ms: longest that an event loop of the host was held up meanwhile, beyond its tick, ms.
+    """
+
+    waiting: int
+    waiting_mb: float
+    peak_mb: float
+    stored_s: float
+    rows: int
+    stall_ms: float
+
+
+def measure(dsn: str, waiting: int) -> Backlog:
+    """Measure with this many records, in a process of its own."""
+    command = [sys.executable, "-m", "benchmarks.backlog", dsn, str(waiting)]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    return Backlog(**json.loads(done.stdout))
+
+
+def views(n: int) -> Iterator[SpanView]:
+    """Records like those of the workload, each with a key of its own, in order of time."""
+    view = view_of(finished_spans(1)[0])
+    for number in range(n):
+        start_ns = view.start_ns + number * 200_000
+        key = str(event_id_of(view.trace_id, number + 1, start_ns))
+        attributes = {**view.attributes, EVENT_ID: key, EMITTER_SEQ: number + 1}
+        yield view._replace(span_id=number + 1, start_ns=start_ns, end_ns=start_ns + 900_000, attributes=attributes)
+
+
+class _Loop(Thread):
+    """An event loop of the host that wants to run every millisecond, and notes how late it is."""
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self.done = Event()
+        self.late_s = 0.0
+
+    def run(self) -> None:
+        """Tick until done."""
+        asyncio.run(self._tick())
+
+    async def _tick(self) -> None:
+        while not self.done.is_set():
+            due = perf_counter() + TICK_S
+            await asyncio.sleep(TICK_S)
+            self.late_s = max(self.late_s, perf_counter() - due)
+
+
+def _memory_mb(field: str) -> float:
+    for line in Path("/proc/self/status").read_text("utf-8").splitlines():
+        if line.startswith(field):
+            return int(line.split()[1]) / 1024
+    raise SystemExit(f"/proc/self/status has no {field}")
+
+
+def _run(dsn: str, n: int) -> Backlog:
+    settings = DeliverySettings(spool_max_bytes=8 << 30, flush_interval=0.005)
+    with TemporaryDirectory(dir=os.environ.get("TMPDIR")) as folder:
+        spool = Path(folder) / "spool"
+        address = Path(folder) / "dsn"
+        processor = IntentEventsSpanProcessor(dsn, spool, settings=settings)
+        for view in views(1):
+            processor.accept(view._replace(span_id=(1 << 63) + 1))
+        processor.force_flush()
+        idle = _memory_mb("VmRSS")
+        processor.shutdown()
+        waiting = IntentEventsSpanProcessor(None, spool, settings=settings.model_copy(update={"dsn_file": address}))
+        for view in views(n):
+            if not waiting.accept(view):
+                raise SystemExit("a record was not kept: see the log")
+        more = _memory_mb("VmRSS") - idle
+        Path("/proc/self/clear_refs").write_text("5", "utf-8")
+        host = _Loop()
+        host.start()
+        address.write_text(dsn, "utf-8")
+        began = perf_counter()
+        if not waiting.force_flush(3_600_000):
+            raise SystemExit("not everything was stored: see the log")
+        took = perf_counter() - began
+        host.done.set()
+        host.join()
+        peak = _memory_mb("VmHWM") - idle
+        waiting.shutdown()
+    return Backlog(
+        n, round(more, 1), round(peak, 1), round(took, 2), asyncio.run(_rows(dsn)), round(host.late_s * 1e3, 1)
+    )
+
+
+async def _rows(dsn: str) -> int:
+    connection = await asyncpg.connect(dsn)
+    try:
+        return await connection.fetchval("SELECT count(*) FROM agent.intent_events")
+    finally:
+        await connection.close()
+
+
+if __name__ == "__main__":
+    print(json.dumps(_run(sys.argv[1], int(sys.argv[2]))._asdict()))  # noqa: T201 - the answer to the benchmark
