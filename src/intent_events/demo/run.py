@@ -6,7 +6,9 @@ from collections import Counter
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from secrets import token_hex
+from tempfile import TemporaryDirectory
 from typing import Final
 
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
@@ -23,10 +25,11 @@ from intent_events.demo.traffic import Played, Turn, play
 from intent_events.instrument import IntentEventsInstrumentor
 from intent_events.instrument.recorder import EMITTER
 from intent_events.semconv import ROOT
-from intent_events.settings import RecordSettings
+from intent_events.settings import DeliverySettings, RecordSettings
 from intent_events.store.ledger import stored_by
 from intent_events.store.migrate import migrate
-from intent_events_exporter import IntentEventsSpanExporter
+from intent_events_exporter import IntentEventsSpanProcessor
+from intent_events_exporter.delivery import Attached
 
 TARGET: Final = "intent_events.demo.orchestrator:Orchestrator.handle_utterance"
 """The handler that is wrapped."""
@@ -37,6 +40,7 @@ STAGES: Final = {
 """Its stages, each wrapped as a child span."""
 
 _QUEUE_SPANS: Final = 1 << 17
+_LAST_ROWS_S: Final = 60.0
 
 
 @dataclass(slots=True)
@@ -133,8 +137,7 @@ def _backend(endpoint: str | None) -> Generator[_Backend]:
 @contextmanager
 def _instrumented(dsn: str, registry: Registry, exporter: SpanExporter) -> Generator[None]:
     provider = TracerProvider(resource=Resource.create({"service.name": "intent-events-demo"}))
-    for delivery in (exporter, IntentEventsSpanExporter(dsn)):
-        provider.add_span_processor(BatchSpanProcessor(delivery, max_queue_size=_QUEUE_SPANS))
+    provider.add_span_processor(BatchSpanProcessor(exporter, max_queue_size=_QUEUE_SPANS))
     instrumentor = IntentEventsInstrumentor()
     instrumentor.instrument(
         settings=_settings(),
@@ -144,11 +147,16 @@ def _instrumented(dsn: str, registry: Registry, exporter: SpanExporter) -> Gener
         tracer_provider=provider,
         delivery=False,
     )
-    try:
-        yield
-    finally:
-        instrumentor.uninstrument()
-        provider.shutdown()
+    with TemporaryDirectory(prefix="intent-events-demo-") as folder:
+        settings = DeliverySettings(shutdown_timeout=_LAST_ROWS_S)
+        delivery = Attached(IntentEventsSpanProcessor(dsn, Path(folder) / "spool", settings=settings), provider)
+        delivery.meet_sdk()
+        try:
+            yield
+        finally:
+            instrumentor.uninstrument()
+            delivery.detach()
+            provider.shutdown()
 
 
 def _settings() -> RecordSettings:
