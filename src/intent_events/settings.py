@@ -187,7 +187,7 @@ class DeliverySettings(_Settings):
     )
     traces_exporters: Listed = Field(
         default=(),
-        description="OpenTelemetry's own: when it names `intent_events`, the SDK makes our exporter and we make none.",
+        description="OpenTelemetry's own: `intent_events` adds the best-effort door, needless beside the durable one.",
         json_schema_extra=_variable("OTEL_TRACES_EXPORTER"),
     )
 
@@ -220,6 +220,11 @@ def variable_of(settings: type[BaseModel], name: str) -> str:
     """Environment variable of a setting."""
     extra = cast("dict[str, str]", settings.model_fields[name].json_schema_extra)
     return extra["variable"]
+
+
+def environment_with(variables: Mapping[str, str]) -> dict[str, str]:
+    """The environment of this process with these variables set, for a process of ours that must see the same."""
+    return {**os.environ, **variables}  # noqa: TID251 - this is the one place
 
 
 def read_secret(path: Path, variable: str) -> str:
