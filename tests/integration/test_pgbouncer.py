@@ -61,8 +61,8 @@ def pooled_dsn(pg: Database, tmp_path: Path) -> Iterator[str]:
     for folder in (*tmp_path.parents[:2], tmp_path):
         folder.chmod(0o755)
     as_user = ["-u", "nobody"] if os.getuid() == 0 else []
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    with subprocess.Popen([_PROGRAM, *as_user, str(config)], **quiet) as it:
+    command = [_PROGRAM, *as_user, str(config)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as it:
         try:
             deadline = time.monotonic() + 20
             while not _accepts(listen):
