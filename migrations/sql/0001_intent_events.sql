@@ -392,7 +392,7 @@ COMMENT ON TABLE agent.dead_letters IS 'Records that could not become a row: kep
 COMMENT ON COLUMN agent.dead_letters.dead_letter_id IS 'Key made from the record, so that a retry does not store it twice.';
 COMMENT ON COLUMN agent.dead_letters.received_at IS 'When it was stored here, by the clock of this server.';
 COMMENT ON COLUMN agent.dead_letters.ts IS 'When the record began, as far as that could be read.';
-COMMENT ON COLUMN agent.dead_letters.door IS 'Which door refused it: the exporter or the sink.';
+COMMENT ON COLUMN agent.dead_letters.door IS 'Which door brought it: processor, exporter, drain or sink.';
 COMMENT ON COLUMN agent.dead_letters.reason IS 'Why it could not become a row, from a closed list.';
 COMMENT ON COLUMN agent.dead_letters.detail IS 'Which attribute or column was at fault; never its value.';
 COMMENT ON COLUMN agent.dead_letters.trace_id IS 'Trace of the span, 32 hex digits.';

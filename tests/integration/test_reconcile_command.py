@@ -234,6 +234,7 @@ def test_a_spool_that_is_closed_is_could_not_ask(pg: Database, monkeypatch: pyte
 def test_without_the_exporter(pg: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where only the core is installed, the database is asked alone; a spool that is named cannot be read."""
     monkeypatch.setitem(sys.modules, "intent_events_exporter.spool", None)
+    monkeypatch.delenv("INTENT_EVENTS_SPOOL_DIR")
     assert run("--dsn", pg.dsn).code == 0
     ran = run("--dsn", pg.dsn, "--spool-dir", "/somewhere")
     assert (ran.code, ran.out) == (2, "")

@@ -7,7 +7,6 @@ them as code.
 
 import csv
 import io
-import math
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -110,16 +109,6 @@ def size(n: int) -> str:
             break
         value /= _NEXT_UNIT
     return f"{n} B" if unit == "B" else f"{value:,.1f} {unit}"
-
-
-def age(seconds: float) -> str:
-    """How long ago, for people: ``12s``, ``5m``, ``3h``, ``2d``."""
-    value, unit = seconds, "s"
-    for unit, of_next in (("s", 60), ("m", 60), ("h", 48), ("d", math.inf)):
-        if value < of_next:
-            break
-        value /= 24 if unit == "h" else of_next
-    return f"{value:.0f}{unit}"
 
 
 def printable(text: str) -> str:

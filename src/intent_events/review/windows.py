@@ -44,6 +44,14 @@ def parse_duration(text: str) -> timedelta | None:
     return duration or None
 
 
+def age(seconds: float) -> str:
+    """How long ago, for people: ``12s``, ``15m``, ``3h``, ``2d``; a moment of a clock that is ahead is ``0s`` ago."""
+    for unit, length in (("d", 86_400), ("h", 3_600), ("m", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f}{unit}"
+    return f"{max(seconds, 0):.0f}s"
+
+
 def parse_instant(text: str, now: datetime, *, name: str) -> datetime:
     """The moment that a text names: ``now``, so long before now, a date (its first moment), or a time.
 

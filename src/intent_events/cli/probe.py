@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What an application would find in itself, asked of a process of our own: ``python -m intent_events.cli.probe FD``.
+
+``intent-events doctor`` starts it under ``opentelemetry-instrument``. It imports the targets, writes what it finds as
+JSON to the file descriptor, and ends without any goodbye: nothing is exported, stored or said to Postgres.
+"""
+
+import json
+import os
+import sys
+from importlib.util import find_spec
+from pkgutil import resolve_name
+from typing import Any, Final
+
+from opentelemetry.trace import get_tracer_provider
+
+from intent_events.errors import SettingsError
+from intent_events.instrument import IntentEventsInstrumentor
+from intent_events.instrument.current import current_recorder, settings_or_defaults
+from intent_events.instrument.direct import direct_way
+from intent_events.instrument.wrappers import HandlerWrapper
+from intent_events.settings import DeliverySettings
+
+_OURS: Final = "intent_events"
+_MOST_WRAPPERS: Final = 50
+
+
+def findings() -> dict[str, Any]:
+    """What this process finds in itself, as :class:`intent_events.review.doctor_model.Probed` has it."""
+    targets = [_target(target) for target in settings_or_defaults().targets]
+    way = direct_way()
+    return {
+        "instrumented": IntentEventsInstrumentor().is_instrumented_by_opentelemetry,
+        "targets": targets,
+        "exporter_installed": find_spec("intent_events_exporter") is not None,
+        "attached": way is not None,
+        "met_sdk": getattr(way, "met_sdk", False),
+        "exporter_named": _OURS in _exporters(),
+        **_sdk(),
+    }
+
+
+def _target(target: str) -> dict[str, Any]:
+    try:
+        found: Any = resolve_name(target)
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - a module of the host's may fail in any way, or end the process
+        return {"target": target, "error": type(error).__name__}
+    return {"target": target, "wrapped": _is_ours(found)}
+
+
+def _is_ours(found: Any) -> bool:
+    """Whether our wrapper is among those around a function; others may have come over it."""
+    for _ in range(_MOST_WRAPPERS):
+        if isinstance(getattr(found, "_self_wrapper", None), HandlerWrapper):
+            return True
+        found = getattr(found, "__wrapped__", None)
+    return False
+
+
+def _exporters() -> tuple[str, ...]:
+    try:
+        return DeliverySettings.from_environment().traces_exporters
+    except SettingsError:  # said among the settings
+        return ()
+
+
+def _sdk() -> dict[str, Any]:
+    try:
+        from opentelemetry.sdk.trace import Tracer, TracerProvider  # noqa: PLC0415 - may not be installed
+
+        from intent_events_exporter.sampler import IntentSampler  # noqa: PLC0415 - the same
+    except ImportError:  # the core alone, or without the SDK
+        return {"sdk": "absent"}
+    provider = get_tracer_provider()
+    if not isinstance(provider, TracerProvider):
+        return {"sdk": "absent"}
+    if getattr(provider, "_disabled", False):
+        return {"sdk": "disabled"}
+    tracer = getattr(current_recorder(), "_tracer", None)
+    limits = getattr(provider, "_span_limits", None)
+    return {
+        "sdk": "present",
+        "sampler": isinstance(tracer, Tracer) and isinstance(tracer.sampler, IntentSampler),
+        "max_attributes": getattr(limits, "max_span_attributes", None),
+        "max_length": getattr(limits, "max_span_attribute_length", None),
+    }
+
+
+def main() -> None:
+    """Find out, say so, and end at once: what runs in the background must not send or store anything."""
+    with os.fdopen(int(sys.argv[1]), "w", encoding="utf-8") as out:
+        json.dump(findings(), out)
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,341 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The judgement of ``doctor``: facts in, one line a check out. Pure; who gathers the facts is not its business."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from intent_events.review.doctor_model import Check, Probed, Sdk, SpoolSeen, Status
+from intent_events.review.windows import age
+from intent_events.settings import RecordSettings
+from intent_events.store.health import Emitter, Health, Role
+
+SILENT_S: Final = 3600.0
+"""Seconds for which it is told of a process that it fell silent with records in its spool."""
+
+_SILENT_AFTER_S: Final = 300.0
+_OLD_S: Final = 300.0
+_MIN_ATTRIBUTES: Final = 64
+_MIN_LENGTH: Final = 256
+_PRIVATE: Final = 0o700
+_SHOWN: Final = 3
+_EXCESS: Final = ("UPDATE", "DELETE", "TRUNCATE")
+_SEE_LOG: Final = "run `opentelemetry-instrument python -c ''` here: its log says why, often an exporter not installed"
+
+
+def check_settings(problems: Sequence[str]) -> Check:
+    """Whether every variable and every file that one names can be used.
+
+    Args:
+        problems: what cannot, one line each with its remedy.
+    """
+    if problems:
+        return _fail(
+            "settings", "; ".join(problems), "mend these: until then defaults are used, or nothing is recorded"
+        )
+    return _ok("settings", "every variable and file can be used")
+
+
+def check_hash_key(settings: RecordSettings) -> Check:
+    """Whether fingerprints of different processes meet, and cannot be reversed."""
+    name = "hash_key"
+    if settings.hash == "plain":
+        remedy = "set INTENT_EVENTS_HASH_KEY and INTENT_EVENTS_HASH=keyed"
+        return _warn(name, "fingerprints are plain SHA-256, which a dictionary of likely utterances reverses", remedy)
+    if settings.hash_key is None and settings.hash_key_file is None:
+        remedy = "set INTENT_EVENTS_HASH_KEY or INTENT_EVENTS_HASH_KEY_FILE, the same everywhere"
+        return _warn(name, "no key: each process makes its own, so that fingerprints do not meet", remedy)
+    return _ok(name, f"fingerprints are keyed, by the key {settings.hash_key_id!r}")
+
+
+def check_application(probed: Probed | str) -> Iterator[Check]:
+    """Whether an application in this environment records, delivers, and loses nothing on the way.
+
+    Args:
+        probed: what a process found in itself; a text when none could be asked, and why.
+    """
+    if isinstance(probed, str):
+        yield _fail("instrumented", probed, _SEE_LOG)
+        return
+    if not probed.instrumented:
+        yield _fail("instrumented", "opentelemetry-instrument does not start our instrumentor", _SEE_LOG)
+        return
+    yield _ok("instrumented", "opentelemetry-instrument starts our instrumentor")
+    yield _check_targets(probed)
+    yield _check_delivery(probed)
+    if probed.sdk is Sdk.PRESENT:
+        if probed.attached:
+            yield _check_sampler(probed)
+        yield _check_limits(probed)
+    yield _check_exporters(probed)
+
+
+def _check_targets(probed: Probed) -> Check:
+    name = "targets"
+    broken = [f"{one.target} ({one.error or 'not wrapped'})" for one in probed.targets if not one.wrapped]
+    if broken:
+        remedy = "check the spelling, pkg.mod:Class.method, and run this in the folder that the application starts in"
+        return _fail(name, f"cannot be wrapped: {_some(broken)}", remedy)
+    if not probed.targets:
+        remedy = "set INTENT_EVENTS_TARGETS, unless the application records by itself (@record_utterance)"
+        return _ok(name, "none named: only what records by itself is recorded", remedy)
+    return _ok(name, f"wrapped: {_some([one.target for one in probed.targets])}")
+
+
+def _check_delivery(probed: Probed) -> Check:
+    name = "delivery"
+    if not probed.exporter_installed:
+        return _fail(name, "intent-events-exporter is not installed", "pip install intent-events-exporter")
+    if not probed.attached:
+        return _fail(
+            name, "the processor is not attached: no record is kept", "set INTENT_EVENTS_DSN; else see the log"
+        )
+    if probed.sdk is Sdk.PRESENT:
+        if probed.met_sdk:
+            return _ok(name, "the processor is attached to the SDK")
+        return _fail(name, "the processor is not attached to the SDK", _SEE_LOG)
+    why = "no SDK is set up" if probed.sdk is Sdk.ABSENT else "OTEL_SDK_DISABLED is set"
+    return _ok(name, f"{why}: records take the direct way to the spool, and there are no traces")
+
+
+def _check_sampler(probed: Probed) -> Check:
+    if probed.sampler:
+        return _ok("sampler", "records are kept whatever the sampler decides")
+    return _fail("sampler", "our sampler is not on our tracer: unsampled utterances become no row", _SEE_LOG)
+
+
+def _check_limits(probed: Probed) -> Check:
+    name, low = "span_limits", list[str]()
+    if probed.max_attributes is not None and probed.max_attributes < _MIN_ATTRIBUTES:
+        low.append(f"{probed.max_attributes} attributes a span, {_MIN_ATTRIBUTES} are needed")
+    if probed.max_length is not None and probed.max_length < _MIN_LENGTH:
+        low.append(f"{probed.max_length} characters an attribute, {_MIN_LENGTH} are needed")
+    if low:
+        remedy = "raise OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT and OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT"
+        return _warn(name, f"too low, so that fields are cut: {'; '.join(low)}", remedy)
+    return _ok(name, "high enough for every record")
+
+
+def _check_exporters(probed: Probed) -> Check:
+    if probed.exporter_named and probed.attached:
+        remedy = "take intent_events out of OTEL_TRACES_EXPORTER"
+        return _warn("exporters", "OTEL_TRACES_EXPORTER names intent_events: needless beside the processor", remedy)
+    if probed.exporter_named:
+        remedy = "take intent_events out of OTEL_TRACES_EXPORTER, so that the processor is attached"
+        return _warn("exporters", "records go through the exporter only, which is best effort", remedy)
+    return _ok("exporters", "none of ours beside the processor")
+
+
+def check_spool(seen: SpoolSeen | str) -> Iterator[Check]:
+    """Whether records that wait are safe, few and young.
+
+    Args:
+        seen: the spool of this host; a text when it could not be looked at, and why.
+    """
+    if isinstance(seen, str):
+        yield _skip("spool", seen)
+        return
+    yield _check_folder(seen)
+    if seen.there and seen.own and not seen.problem:
+        yield _check_size(seen)
+        yield _check_age(seen)
+        yield _check_orphans(seen)
+        yield _check_damage(seen)
+
+
+def _check_folder(seen: SpoolSeen) -> Check:
+    name = "spool"
+    if seen.problem:
+        return _fail(
+            name, f"{seen.folder}: {seen.problem}", "let INTENT_EVENTS_SPOOL_DIR be a folder of this user's alone"
+        )
+    if not seen.there:
+        return _ok(name, f"{seen.folder} is not there yet, and can be made")
+    if not seen.own:
+        remedy = "run this as the service's user; if you did, chown the folder or name another"
+        return _fail(name, f"{seen.folder} belongs to another user", remedy)
+    if seen.mode & ~_PRIVATE:
+        detail = f"{seen.folder} has permissions {seen.mode:04o}: others may look at records"
+        return _warn(name, detail, f"chmod 700 {seen.folder}")
+    return _ok(name, f"{seen.folder} is writable, and this user's alone")
+
+
+def _check_size(seen: SpoolSeen) -> Check:
+    used = seen.used_bytes / seen.max_bytes
+    detail = f"{used:.0%} of INTENT_EVENTS_SPOOL_MAX_BYTES is used"
+    remedy = "see why Postgres does not take records (below), or allow more: when it is full, records are dropped"
+    if used >= 0.9:  # noqa: PLR2004 - the two marks of this one check
+        return _fail("spool_size", detail, remedy)
+    return _warn("spool_size", detail, remedy) if used >= 0.5 else _ok("spool_size", detail)  # noqa: PLR2004 - the same
+
+
+def _check_age(seen: SpoolSeen) -> Check:
+    if seen.oldest_age_s is None:
+        return _ok("spool_age", "nothing waits")
+    detail = f"the oldest record has waited {age(seen.oldest_age_s)}"
+    if seen.oldest_age_s <= _OLD_S:
+        return _ok("spool_age", detail)
+    return _warn("spool_age", detail, "the log of its process says why Postgres does not take it; see the checks below")
+
+
+def _check_orphans(seen: SpoolSeen) -> Check:
+    if not seen.dead_processes:
+        return _ok("spool_orphans", "no dead process left anything")
+    detail = f"{seen.dead_bytes:,} bytes of {_n(seen.dead_processes, 'dead process', 'es')} wait"
+    return _warn("spool_orphans", detail, "run `intent-events drain`; a living process of the service does it too")
+
+
+def _check_damage(seen: SpoolSeen) -> Check:
+    if not seen.set_aside_bytes:
+        return _ok("spool_damage", "no damaged stretch was found")
+    detail = f"{seen.set_aside_bytes:,} bytes of damaged stretches are set aside"
+    return _warn("spool_damage", detail, f"check the disk; look at {seen.folder}/aside, then remove what is there")
+
+
+def check_database(health: Health | str) -> Check:
+    """Whether the database could be asked.
+
+    Args:
+        health: what it said; a text when it could not be asked, and why, with the remedy.
+    """
+    if isinstance(health, str):
+        return _fail("database", health, "records wait in the spool until it answers")
+    return _ok("database", f"answers, to the role {health.role.name}")
+
+
+def check_schema(health: Health, detail: str, *, at_head: bool) -> Check:
+    """Whether the database is at the schema of this version.
+
+    Args:
+        health: what it said.
+        detail: how it stands, with the remedy.
+        at_head: whether that is the newest revision.
+    """
+    missing = sorted(table for table, rights in health.role.tables.items() if not rights.there)
+    if missing:
+        return _fail("schema", f"there is no agent.{missing[0]}", "run `intent-events migrate`")
+    if not health.reads_version:
+        return _skip("schema", f"the role {health.role.name} may not read agent.schema_version; every table is there")
+    return _ok("schema", detail) if at_head else _fail("schema", *_split(detail))
+
+
+def check_role(role: Role) -> Check:
+    """Whether the role may INSERT, and nothing else."""
+    lacking = [f"agent.{table}" for table, rights in role.tables.items() if "INSERT" not in rights.may]
+    if lacking or not role.may_use:
+        what = f"the right INSERT on {_some(lacking)}" if lacking else "USAGE on schema agent"
+        return _fail("role", f"{role.name} lacks {what}", f"GRANT intent_writer TO {role.name}, as an administrator")
+    excess = [] if not role.may_create else ["CREATE in schema agent"]
+    excess += [
+        f"{right} of agent.{table}" for table, rights in role.tables.items() for right in _EXCESS if right in rights.may
+    ]
+    remedy = "let the application connect as a role that has intent_writer and nothing else"
+    if role.superuser:
+        return _warn("role", f"{role.name} is a superuser: whoever takes the application takes the database", remedy)
+    if excess:
+        return _warn("role", f"{role.name} may do more than INSERT: {_some(excess)}", remedy)
+    return _ok("role", f"{role.name} may INSERT, and change nothing that is there")
+
+
+def check_partitions(health: Health) -> Check:
+    """Whether this month and the next have their partitions."""
+    if health.missing_partitions is None:
+        return _skip("partitions", "the database is not migrated")
+    if health.missing_partitions:
+        detail = (
+            f"missing: {_some(health.missing_partitions)}; rows go to the default partition, and reports get slower"
+        )
+        return _warn("partitions", detail, "run `intent-events migrate`, once a month at least")
+    return _ok("partitions", "this month and the next have theirs")
+
+
+def check_stream(health: Health, since_s: float) -> Check:
+    """Whether anything arrived lately: an utterance or a heartbeat."""
+    name = "stream"
+    if not health.reads_rows:
+        return _may_not_read(name, health)
+    if any(age is not None and age <= since_s for age in (health.row_age_s, health.beat_age_s)):
+        row = "no utterance ever" if health.row_age_s is None else f"the newest utterance {age(health.row_age_s)} ago"
+        beat = "no heartbeat" if health.beat_age_s is None else f"a heartbeat {age(health.beat_age_s)} ago"
+        return _ok(name, f"{row}, {beat}")
+    last = "there never was any" if health.row_age_s is None else f"the last one {age(health.row_age_s)} ago"
+    detail = f"no utterance and no heartbeat within {age(since_s)}; {last}"
+    return _warn(
+        name, detail, "fine if nobody said anything; else see the checks above, in the application's environment"
+    )
+
+
+def check_emitters(health: Health) -> Check:
+    """Whether a process dropped records, or fell silent with records in its spool."""
+    name = "emitters"
+    if health.emitters is None:
+        return _may_not_read(name, health)
+    dropped = Counter[str]()
+    for one in health.emitters:
+        dropped.update(one.dropped)
+    silent = [one for one in health.emitters if one.spooled and one.age_s > _SILENT_AFTER_S]
+    found: list[str] = []
+    if dropped:
+        reasons = ", ".join(f"{reason} {n:,}" for reason, n in dropped.most_common())
+        found.append(f"{_n(dropped.total(), 'record')} dropped ({reasons})")
+    if silent:
+        found.append(f"silent with records in their spool: {_some([_told(one) for one in silent])}")
+    if found:
+        remedy = "`intent-events reconcile` tells what is missing; `drain` on a host stores what is left there"
+        return _warn(name, "; ".join(found), remedy)
+    return _ok(name, "no process dropped a record, or fell silent with some in its spool")
+
+
+def check_dead_letters(health: Health) -> Check:
+    """Whether records could not become rows lately."""
+    name = "dead_letters"
+    if health.dead_letters is None:
+        return _may_not_read(name, health)
+    if health.dead_letters:
+        reasons = ", ".join(f"{reason} {n:,}" for reason, n in health.dead_letters.items())
+        return _warn(
+            name, f"records that could not become rows: {reasons}", "detail in agent.dead_letters names the fault"
+        )
+    return _ok(name, "every record became a row")
+
+
+def _may_not_read(name: str, health: Health) -> Check:
+    if not all(rights.there for rights in health.role.tables.values()):
+        return _skip(name, "the database is not migrated")
+    return _skip(name, f"the role {health.role.name} may not read this: ask with --dsn of one that may")
+
+
+def _told(one: Emitter) -> str:
+    process = f"{one.service_name or 'a service'} on {one.host or 'a host'}"
+    return f"{process}, pid {one.pid}, {one.spooled:,} records, {age(one.age_s)} ago"
+
+
+def _split(detail: str) -> tuple[str, str]:
+    """A line of the form ``what: remedy`` as two."""
+    what, _, remedy = detail.rpartition(": ")
+    return (what, remedy) if what else (detail, "")
+
+
+def _some(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:_SHOWN])
+    return f"{shown} and {len(names) - _SHOWN} more" if len(names) > _SHOWN else shown
+
+
+def _n(n: int, what: str, plural: str = "s") -> str:
+    return f"{n:,} {what}{'' if n == 1 else plural}"
+
+
+def _ok(name: str, detail: str, remedy: str = "") -> Check:
+    return Check(name=name, status=Status.OK, detail=detail, remedy=remedy)
+
+
+def _warn(name: str, detail: str, remedy: str) -> Check:
+    return Check(name=name, status=Status.WARN, detail=detail, remedy=remedy)
+
+
+def _fail(name: str, detail: str, remedy: str) -> Check:
+    return Check(name=name, status=Status.FAIL, detail=detail, remedy=remedy)
+
+
+def _skip(name: str, detail: str) -> Check:
+    return Check(name=name, status=Status.SKIP, detail=detail)

@@ -1,0 +1,344 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The judgement of ``doctor``: which facts are fine, which are worth a warning, and which fail."""
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+
+from intent_events.cli.doctor import show_table
+from intent_events.review import doctor
+from intent_events.review.doctor_model import Check, Diagnosis, Probed, Sdk, SpoolSeen, Status, TargetSeen, Verdict
+from intent_events.settings import RecordSettings
+from intent_events.store.health import WRITTEN, Emitter, Health, Rights, Role
+
+INSERT: Final = Rights(there=True, may=frozenset({"INSERT"}))
+NO_TABLE: Final = Rights(there=False, may=frozenset())
+ROLE: Final = Role(
+    "app",
+    superuser=False,
+    may_use=True,
+    may_create=False,
+    tables=dict.fromkeys(WRITTEN, INSERT),
+)
+HEALTH: Final = Health(
+    role=ROLE,
+    reads_version=True,
+    reads_rows=True,
+    missing_partitions=(),
+    row_age_s=10.0,
+    beat_age_s=20.0,
+    emitters=(),
+    dead_letters={},
+)
+PROBED: Final = Probed(
+    instrumented=True,
+    targets=(TargetSeen(target="shop:handle", wrapped=True),),
+    exporter_installed=True,
+    attached=True,
+    met_sdk=True,
+    sampler=True,
+    sdk=Sdk.PRESENT,
+    max_attributes=128,
+)
+SPOOL: Final = SpoolSeen("/var/spool/ie", there=True, used_bytes=10, max_bytes=1000)
+STREAM: Final = 900.0
+
+
+def by_name(checks: Iterator[Check]) -> dict[str, Check]:
+    """Checks by their names, which are unique."""
+    found = list(checks)
+    named = {check.name: check for check in found}
+    assert len(named) == len(found)
+    return named
+
+
+def application(**facts: Any) -> dict[str, Check]:
+    """What is said of an application that is sound but for these facts."""
+    return by_name(doctor.check_application(PROBED.model_copy(update=facts)))
+
+
+def spool(**facts: Any) -> dict[str, Check]:
+    """What is said of a spool that is sound but for these facts."""
+    return by_name(doctor.check_spool(SPOOL._replace(**facts)))
+
+
+def rights(**of_tables: str) -> Role:
+    """The role of an application with these rights on tables instead."""
+    changed = {table: Rights(there=True, may=frozenset(may.split())) for table, may in of_tables.items()}
+    return ROLE._replace(tables={**ROLE.tables, **changed})
+
+
+def test_sound_facts_are_fine() -> None:
+    """Nothing is wrong with an application, a spool and a database that are as they should be."""
+    checks = [
+        doctor.check_settings([]),
+        doctor.check_hash_key(RecordSettings.model_validate({"hash_key": "k" * 16})),
+        *application().values(),
+        *spool().values(),
+        doctor.check_database(HEALTH),
+        doctor.check_schema(HEALTH, "at revision 1, the newest", at_head=True),
+        doctor.check_role(ROLE),
+        doctor.check_partitions(HEALTH),
+        doctor.check_stream(HEALTH, STREAM),
+        doctor.check_emitters(HEALTH),
+        doctor.check_dead_letters(HEALTH),
+    ]
+    assert {check.name: check.status for check in checks if check.status is not Status.OK} == {}
+    assert Diagnosis.of(checks, asked=True).status is Verdict.OK
+
+
+@pytest.mark.parametrize(
+    ("facts", "name", "status", "says"),
+    [
+        ({"instrumented": False}, "instrumented", Status.FAIL, "does not start our instrumentor"),
+        ({"targets": (TargetSeen(target="a:b", error="ImportError"),)}, "targets", Status.FAIL, "a:b (ImportError)"),
+        ({"targets": (TargetSeen(target="a:b"),)}, "targets", Status.FAIL, "a:b (not wrapped)"),
+        ({"targets": ()}, "targets", Status.OK, "none named"),
+        ({"exporter_installed": False, "attached": False}, "delivery", Status.FAIL, "is not installed"),
+        ({"attached": False}, "delivery", Status.FAIL, "no record is kept"),
+        ({"met_sdk": False}, "delivery", Status.FAIL, "not attached to the SDK"),
+        ({"sdk": Sdk.DISABLED, "sampler": False}, "delivery", Status.OK, "OTEL_SDK_DISABLED is set"),
+        ({"sdk": Sdk.ABSENT, "met_sdk": False}, "delivery", Status.OK, "direct way"),
+        ({"sampler": False}, "sampler", Status.FAIL, "unsampled utterances become no row"),
+        ({"max_attributes": 63}, "span_limits", Status.WARN, "63 attributes"),
+        ({"max_attributes": 64, "max_length": 256}, "span_limits", Status.OK, "high enough"),
+        ({"max_length": 255}, "span_limits", Status.WARN, "255 characters"),
+        ({"exporter_named": True}, "exporters", Status.WARN, "needless"),
+        ({"exporter_named": True, "attached": False}, "exporters", Status.WARN, "best effort"),
+    ],
+)
+def test_an_application(facts: dict[str, Any], name: str, status: Status, says: str) -> None:
+    """Each thing that can be wrong with an application is told in its own check."""
+    check = application(**facts)[name]
+    assert check.status is status
+    assert says in check.detail
+
+
+def test_an_application_that_could_not_be_tried() -> None:
+    """When nobody could look, one check fails with the reason, and nothing else is claimed."""
+    checks = by_name(doctor.check_application("it took too long"))
+    assert {name: check.status for name, check in checks.items()} == {"instrumented": Status.FAIL}
+    assert checks["instrumented"].detail == "it took too long"
+
+
+@pytest.mark.parametrize(
+    ("facts", "name", "status"),
+    [
+        ({"there": False}, "spool", Status.OK),
+        ({"problem": "it is no folder"}, "spool", Status.FAIL),
+        ({"own": False}, "spool", Status.FAIL),
+        ({"mode": 0o750}, "spool", Status.WARN),
+        ({"mode": 0o500}, "spool", Status.OK),
+        ({"used_bytes": 499}, "spool_size", Status.OK),
+        ({"used_bytes": 500}, "spool_size", Status.WARN),
+        ({"used_bytes": 900}, "spool_size", Status.FAIL),
+        ({"oldest_age_s": 300.0}, "spool_age", Status.OK),
+        ({"oldest_age_s": 301.0}, "spool_age", Status.WARN),
+        ({"dead_processes": 1, "dead_bytes": 7}, "spool_orphans", Status.WARN),
+        ({"set_aside_bytes": 1}, "spool_damage", Status.WARN),
+    ],
+)
+def test_a_spool(facts: dict[str, Any], name: str, status: Status) -> None:
+    """Each thing that can be wrong with the spool is told in its own check, at its own mark."""
+    assert spool(**facts)[name].status is status
+
+
+def test_a_spool_that_nobody_can_look_at() -> None:
+    """Without the exporter nothing is claimed of a spool."""
+    checks = by_name(doctor.check_spool("the exporter is not installed here"))
+    assert {name: check.status for name, check in checks.items()} == {"spool": Status.SKIP}
+
+
+@pytest.mark.parametrize(
+    ("settings", "status", "says"),
+    [
+        ({"hash_key": "k" * 16}, Status.OK, "keyed"),
+        ({"hash_key_file": "/run/key"}, Status.OK, "keyed"),
+        ({}, Status.WARN, "each process makes its own"),
+        ({"hash": "plain", "hash_key": "k" * 16}, Status.WARN, "plain SHA-256"),
+    ],
+)
+def test_a_hash_key(settings: dict[str, str], status: Status, says: str) -> None:
+    """Fingerprints that do not meet or can be reversed are worth a warning; the key itself is never shown."""
+    check = doctor.check_hash_key(RecordSettings.model_validate(settings))
+    assert check.status is status
+    assert says in check.detail
+    assert "kkkk" not in check.model_dump_json()
+
+
+@pytest.mark.parametrize(
+    ("role", "status", "says"),
+    [
+        (ROLE._replace(superuser=True), Status.WARN, "superuser"),
+        (ROLE._replace(may_create=True), Status.WARN, "CREATE in schema agent"),
+        (rights(chat_events="INSERT DELETE"), Status.WARN, "DELETE of agent.chat_events"),
+        (rights(emitters="INSERT SELECT"), Status.OK, "may INSERT"),
+        (rights(emitters="SELECT"), Status.FAIL, "lacks the right INSERT on agent.emitters"),
+        (ROLE._replace(may_use=False), Status.FAIL, "lacks USAGE on schema agent"),
+        (rights(emitters="UPDATE")._replace(superuser=True), Status.FAIL, "lacks the right INSERT"),
+    ],
+)
+def test_a_role(role: Role, status: Status, says: str) -> None:
+    """A role that cannot INSERT fails, one that can do more is warned of, and reading is no fault."""
+    check = doctor.check_role(role)
+    assert check.status is status
+    assert says in check.detail
+
+
+def test_a_schema() -> None:
+    """A missing table and an old revision fail; a revision that may not be read is not guessed at."""
+    missing = HEALTH._replace(role=ROLE._replace(tables={**ROLE.tables, "emitters": NO_TABLE}))
+    assert doctor.check_schema(missing, "", at_head=False).status is Status.FAIL
+    behind = doctor.check_schema(HEALTH, "db is at revision 1: run `intent-events migrate`", at_head=False)
+    assert (behind.status, behind.remedy) == (Status.FAIL, "run `intent-events migrate`")
+    unread = HEALTH._replace(reads_version=False)
+    assert doctor.check_schema(unread, "permission denied", at_head=False).status is Status.SKIP
+
+
+@pytest.mark.parametrize(
+    ("facts", "status"),
+    [
+        ({"row_age_s": 10_000.0, "beat_age_s": 800.0}, Status.OK),
+        ({"row_age_s": 900.0, "beat_age_s": None}, Status.OK),
+        ({"row_age_s": 901.0, "beat_age_s": None}, Status.WARN),
+        ({"row_age_s": None, "beat_age_s": None}, Status.WARN),
+        ({"row_age_s": None, "beat_age_s": None, "reads_rows": False}, Status.SKIP),
+    ],
+)
+def test_a_stream(facts: dict[str, Any], status: Status) -> None:
+    """Silence is a warning; not being allowed to look is not silence."""
+    assert doctor.check_stream(HEALTH._replace(**facts), STREAM).status is status
+
+
+def test_emitters() -> None:
+    """Drops are summed by reason; a process is silent when it stopped with records in its spool, and not when idle."""
+    lost = [Emitter("shop", "h", 1, 5.0, 0, {"disk_full": 2}), Emitter("shop", "h", 2, 5.0, 0, {"disk_full": 1})]
+    check = doctor.check_emitters(HEALTH._replace(emitters=tuple(lost)))
+    assert (check.status, "3 records dropped (disk_full 3)" in check.detail) == (Status.WARN, True)
+    for age_s, spooled, status in ((301.0, 1, Status.WARN), (299.0, 1, Status.OK), (9999.0, 0, Status.OK)):
+        emitters = (Emitter(None, None, None, age_s, spooled, {}),)
+        assert doctor.check_emitters(HEALTH._replace(emitters=emitters)).status is status
+
+
+def test_what_could_not_be_read_is_not_called_fine() -> None:
+    """Facts that are not known give a skip with the reason, never an ok."""
+    blind = HEALTH._replace(reads_rows=False, emitters=None, dead_letters=None, missing_partitions=None)
+    checks = [
+        doctor.check_stream(blind, STREAM),
+        doctor.check_emitters(blind),
+        doctor.check_dead_letters(blind),
+        doctor.check_partitions(blind),
+    ]
+    assert {check.status for check in checks} == {Status.SKIP}
+    assert Diagnosis.of(checks, asked=True).status is Verdict.OK
+
+
+def test_verdicts() -> None:
+    """The worst check is the verdict; without a database there is none."""
+    ok, warn, fail = (
+        Check(name=status.value, status=status, detail="") for status in (Status.OK, Status.WARN, Status.FAIL)
+    )
+    assert Diagnosis.of([ok, warn], asked=True).status is Verdict.WARN
+    assert Diagnosis.of([fail, ok, warn], asked=True).status is Verdict.FAIL
+    assert Diagnosis.of([fail, ok], asked=False).status is Verdict.COULD_NOT_ASK
+
+
+TEXTS: Final = st.text(max_size=20)
+COUNTS: Final = st.integers(0, 1 << 40)
+AGES: Final = st.none() | st.floats(-10, 1e9)
+ROLES: Final = st.builds(
+    Role,
+    TEXTS,
+    st.booleans(),
+    st.booleans(),
+    st.booleans(),
+    st.fixed_dictionaries(
+        dict.fromkeys(
+            WRITTEN,
+            st.builds(
+                Rights,
+                st.booleans(),
+                st.frozensets(st.sampled_from(["SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE"])),
+            ),
+        )
+    ),
+)
+EMITTERS: Final = st.builds(
+    Emitter,
+    st.none() | TEXTS,
+    st.none() | TEXTS,
+    st.none() | st.integers(),
+    st.floats(0, 1e6),
+    COUNTS,
+    st.dictionaries(TEXTS, st.integers(1)),
+)
+HEALTHS: Final = st.builds(
+    Health,
+    ROLES,
+    st.booleans(),
+    st.booleans(),
+    st.none() | st.lists(TEXTS).map(tuple),
+    AGES,
+    AGES,
+    st.none() | st.lists(EMITTERS, max_size=5).map(tuple),
+    st.none() | st.dictionaries(TEXTS, st.integers(1)),
+)
+SPOOLS: Final = st.builds(
+    SpoolSeen,
+    TEXTS,
+    TEXTS,
+    st.booleans(),
+    st.integers(0, 0o7777),
+    st.booleans(),
+    COUNTS,
+    st.integers(1, 1 << 40),
+    AGES,
+    st.integers(0, 9),
+    COUNTS,
+    COUNTS,
+)
+
+
+@given(health=HEALTHS, seen=SPOOLS, probed=st.builds(Probed))
+def test_every_complaint_has_a_remedy(health: Health, seen: SpoolSeen, probed: Probed) -> None:
+    """Whatever the facts are, nothing raises, names are unique, and each warning and failure says what to do."""
+    checks = [
+        *doctor.check_application(probed),
+        *doctor.check_spool(seen),
+        doctor.check_database(health),
+        doctor.check_schema(health, "somewhere: do this", at_head=False),
+        doctor.check_role(health.role),
+        doctor.check_partitions(health),
+        doctor.check_stream(health, STREAM),
+        doctor.check_emitters(health),
+        doctor.check_dead_letters(health),
+    ]
+    named = by_name(iter(checks))
+    for check in named.values():
+        assert bool(check.remedy) or check.status in (Status.OK, Status.SKIP), check
+        assert check.detail
+
+
+@pytest.mark.parametrize("width", [80, 200])
+def test_a_terminal(width: int) -> None:
+    """Every check and remedy can be read, no line is wider than the terminal, and no control character gets there."""
+    checks = [
+        doctor.check_settings(["INTENT_EVENTS_HASH: no such thing"]),
+        *doctor.check_spool(SPOOL._replace(folder="/a\x1b[2J/b", mode=0o755)),
+        doctor.check_role(ROLE._replace(superuser=True)),
+    ]
+    console = Console(width=width, record=True, force_terminal=False)
+    with console.capture() as capture:
+        show_table(Diagnosis.of(checks, asked=True), console)
+    shown = capture.get()
+    assert max(map(len, shown.splitlines())) <= min(width, 110)
+    flat = "".join(shown.split())
+    for check in checks:
+        assert check.name.replace("_", "") in flat
+        if check.status is not Status.OK:
+            assert "".join(check.remedy.replace("\x1b", "\\u001b").split()) in flat
+    assert "\x1b" not in shown
