@@ -56,19 +56,11 @@ class _Records:
 
 
 def _unreleased(records: _Records) -> bool:
-    return bool(records.under_way)
-
-
-def _unread(records: _Records) -> bool:
-    return records.read < len(records.kept)
+    return records.released < len(records.kept)
 
 
 def _any(_records: _Records) -> bool:
     return True
-
-
-def _has_unreleased(machine: "SpoolAgainstList") -> bool:
-    return bool(machine.readers(_unreleased))
 
 
 @dataclass
@@ -130,37 +122,22 @@ class SpoolAgainstList(RuleBasedStateMachine):
         process = draw.draw(st.sampled_from(self.living))
         process.spool.max_bytes = max_bytes
 
-    @rule(draw=st.data(), most=st.integers(1, 30), most_bytes=st.integers(1, 2_000))
-    def read(self, draw: st.DataObject, most: int, most_bytes: int) -> None:
-        """A reader gives exactly the next records within the limits."""
-        reader, records = draw.draw(st.sampled_from(self.readers(_unread) or self.readers()))
-        expected = records.next(most, most_bytes)
-        batch = reader.read(most, most_bytes)
-        assert batch.payloads == expected
-        self.torn += batch.torn
-        if expected:
-            records.read += len(expected)
-            records.under_way.append((records.read, batch.end))
-
-    @precondition(_has_unreleased)
-    @rule(draw=st.data(), times=st.integers(1, 4))
-    def release(self, draw: st.DataObject, times: int) -> None:
-        """Batches are stored, in any order."""
-        reader, records = draw.draw(st.sampled_from(self.readers(_unreleased)))
-        for _ in range(min(times, len(records.under_way))):
-            left = [one for one in records.under_way if one[0] not in records.done]
-            if left:
+    @rule(draw=st.data(), steps=st.lists(st.sampled_from(["read", "read", "release", "release", "rewind"]), min_size=1))
+    def drain(self, draw: st.DataObject, steps: list[str]) -> None:
+        """A reader gives exactly the next records; batches are stored in any order, and lost ones are read again."""
+        readers = self.readers(_unreleased) or self.readers(_any)
+        reader, records = draw.draw(st.sampled_from(readers))
+        for step in steps:
+            if step == "read":
+                self._read(reader, records, draw.draw(st.integers(1, 9)), draw.draw(st.integers(1, 900)))
+            elif step == "rewind":
+                reader.rewind()
+                self.stale += [(reader, position) for position in records.rewind()]
+            elif left := [one for one in records.under_way if one[0] not in records.done]:
                 which, position = draw.draw(st.sampled_from(left))
                 reader.release(position)
                 records.release(which)
-
-    @precondition(_has_unreleased)
-    @rule(draw=st.data())
-    def rewind(self, draw: st.DataObject) -> None:
-        """What is not released is read again."""
-        reader, records = draw.draw(st.sampled_from(self.readers(_unreleased)))
-        reader.rewind()
-        self.stale += [(reader, position) for position in records.rewind()]
+            self.every_process_knows_what_waits()
 
     @precondition(lambda self: self.stale)
     @rule(draw=st.data())
@@ -285,12 +262,22 @@ class SpoolAgainstList(RuleBasedStateMachine):
                 batch = orphans.read(_PLENTY, _PLENTY)
                 assert batch.payloads == self.owners[orphans.owner].waiting()
                 del self.owners[orphans.owner]
-                orphans.release(batch.end)
+                if batch.payloads:
+                    orphans.release(batch.end)
                 orphans.close()
             assert not any(records.waiting() for records in self.owners.values())
             assert not list(owners_in(self.folder))
         finally:
             self._temporary.cleanup()
+
+    def _read(self, reader: Spool | Orphans, records: _Records, most: int, most_bytes: int) -> None:
+        expected = records.next(most, most_bytes)
+        batch = reader.read(most, most_bytes)
+        assert batch.payloads == expected
+        self.torn += batch.torn
+        if expected:
+            records.read += len(expected)
+            records.under_way.append((records.read, batch.end))
 
     def readers(self, which: Callable[[_Records], bool] = _any) -> list[tuple[Spool | Orphans, _Records]]:
         """Readers of living processes with such records."""
@@ -322,5 +309,5 @@ def _bytes_of(folder: Path) -> int:
 
 TestSpoolAgainstList = SpoolAgainstList.TestCase
 TestSpoolAgainstList.settings = settings(
-    max_examples=100, stateful_step_count=60, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    max_examples=100, stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )

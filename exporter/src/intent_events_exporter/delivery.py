@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Attaches the processor and the sampler when the instrumentor starts, so that no code of the host's is needed."""
 
+import atexit
 from collections.abc import Callable
-from typing import Any, cast
+from itertools import count
+from typing import Any, Final, cast
 
 from opentelemetry.metrics import MeterProvider
 from opentelemetry.sdk.trace import Tracer as SdkTracer
-from opentelemetry.sdk.trace import TracerProvider as SdkTracerProvider
 from opentelemetry.trace import TracerProvider, get_tracer_provider
 
 from intent_events.instrument.current import current_recorder
@@ -25,6 +26,8 @@ def attach(tracer_provider: TracerProvider | None, meter_provider: MeterProvider
     sampler that it has: every other tracer, and what the backend gets, stay as they were. Without one, or while it is
     disabled, records take the direct way to the same spool; an SDK that comes later is met at the next record.
 
+    What waits is stored before the process ends, also where no SDK shuts its processors down.
+
     Args:
         tracer_provider: the SDK's; None takes the global one.
         meter_provider: makes the metrics; None takes the global one.
@@ -40,7 +43,8 @@ def attach(tracer_provider: TracerProvider | None, meter_provider: MeterProvider
         return _nothing
     attached = Attached(IntentEventsSpanProcessor(settings=settings, meter_provider=meter_provider), tracer_provider)
     set_direct_way(attached)
-    attached.meet_sdk()
+    attached.attach_to_sdk()
+    atexit.register(attached.processor.shutdown)
     return attached.detach
 
 
@@ -52,6 +56,7 @@ class Attached:
         self._processor = processor
         self._provider = provider
         self._met = False
+        self._turns = count()
         self._sampled: list[tuple[SdkTracer, Any]] = []
 
     @property
@@ -69,14 +74,25 @@ class Attached:
         return self._processor.accept(span)
 
     def meet_sdk(self) -> None:
-        """Attach to the SDK's provider, when there is one."""
+        """A span records: attach to whoever made it, or say that this is not possible."""
         if self._met:
             return
+        try:
+            if not self.attach_to_sdk():
+                trouble(_STRANGE)
+        except Exception as error:  # noqa: BLE001 - a provider of another make may raise anything
+            trouble(_STRANGE, error)
+
+    def attach_to_sdk(self) -> bool:
+        """Attach to the SDK's provider; whether there is one."""
         provider = self._provider or get_tracer_provider()
-        if not isinstance(provider, SdkTracerProvider):
-            return
+        add = getattr(provider, "add_span_processor", None)
+        if add is None:
+            return False
+        if next(self._turns):  # another thread has met it in this moment
+            return True
+        add(self._processor)
         self._met = True
-        provider.add_span_processor(self._processor)
         tracer = current_recorder().bind(provider)
         if isinstance(tracer, SdkTracer) and not isinstance(tracer.sampler, IntentSampler):
             self._sampled.append((tracer, tracer.sampler))
@@ -87,16 +103,22 @@ class Attached:
                 f"intent-events: OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT lets spans have {limit} attributes, and records may "
                 f"need {_ATTRIBUTES}: what is beyond is lost, and flagged in quality"
             )
+        return True
 
     def detach(self) -> None:
         """Store what waits and stop; the SDK cannot take a processor out again, so it stays without effect."""
         set_direct_way(None)
         for tracer, sampler in self._sampled:
             tracer.sampler = sampler
-        self._processor.shutdown()
+        atexit.unregister(self._processor.shutdown)
+        self._processor.retire()
 
 
-_ATTRIBUTES = 64
+_ATTRIBUTES: Final = 64
+_STRANGE: Final = (
+    "intent-events: spans are recorded by a tracer provider that takes no span processor, so their records are not "
+    "stored: give the instrumentor the SDK's own as tracer_provider"
+)
 
 
 def _nothing() -> None:

@@ -33,7 +33,7 @@ from intent_events_exporter.spool import Orphans, Spool, SpoolError
 _TICK_S: Final = 1.0
 _REFRESH_S: Final = 5.0
 _MARGIN_S: Final = 1.0
-_NOTHING: Final = (0, 0, 0, 0, {}, 0)
+_NOTHING: Final[tuple[Any, ...]] = (0, 0, 0, 0, {}, 0)
 _inherited: Final[list[object]] = []
 """Loops and writers of a parent process, kept because their connections are not ours to give up."""
 
@@ -214,6 +214,7 @@ class Drain:
         if now < self._tick_at:
             return
         self._tick_at = now + _TICK_S
+        self._sync()
         if not self._waiting:
             self._spool.trim()
         if now >= self._refresh_at:
@@ -244,9 +245,12 @@ class Drain:
     def _run(self, loop: OwnLoop, work: Coroutine[Any, Any, None]) -> None:
         """Run something to its end, or until the time to stop is over."""
         self._task = task = loop.create_task(work)
-        with suppress(asyncio.CancelledError):  # the time to stop is over
+        try:
             loop.run_until_complete(task)
-        self._task = None
+        except asyncio.CancelledError:  # the time to stop is over
+            pass
+        finally:
+            self._task = None
 
     def _cancel_in(self, loop: OwnLoop, timeout_s: float) -> None:
         loop.call_later(timeout_s, self._cancel)
@@ -256,10 +260,13 @@ class Drain:
             self._task.cancel()
 
     def _keep_synced(self, loop: OwnLoop) -> None:
-        """Once a second, also while a flush waits for Postgres."""
+        """Once a second while a flush waits for Postgres; between flushes each tick does it."""
+        self._sync()
+        loop.call_later(_TICK_S, self._keep_synced, loop)
+
+    def _sync(self) -> None:
         with suppress(SpoolError):  # the disk fails; append() says so
             self._spool.sync()
-        loop.call_later(_TICK_S, self._keep_synced, loop)
 
     async def _flush(self) -> None:
         # Before anything is read: whatever is appended from now on wakes the thread again.
@@ -302,6 +309,9 @@ class Drain:
                     await self._beat()
             await flush.run()
             stored = True
+            if flush.took:
+                self._met = True
+                self.breaker.succeeded()
         except SpoolError as error:  # the disk of the spool fails
             self._failed(f"intent-events: the spool cannot be read: {error}")
         except IntentEventsError as error:  # Postgres is away, not migrated or refuses; the address cannot be used

@@ -7,7 +7,7 @@ There is one worker more than there are connections, so that a batch is read and
 import asyncio
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from intent_events.delivery import settle_keys
@@ -19,7 +19,7 @@ from intent_events.store.write import BATCH_ROWS, Writer, Written
 from intent_events_exporter.record import sealed_in
 from intent_events_exporter.spool import Batch, Position, SpoolError
 
-_BATCH_BYTES: Final = 8 << 20
+_SLICE_BYTES: Final = 1 << 20
 _PROBE_ROWS: Final = 50
 _SLICE: Final = 64
 _BREATH_S: Final = 0.00005
@@ -62,6 +62,37 @@ class Tally:
         self.dead += written.dead
 
 
+@dataclass(slots=True)
+class _Taken:
+    """Records that were taken from a source to be stored together."""
+
+    rows: list[Sealed] = field(default_factory=list[Sealed])
+    rejections: list[Rejection] = field(default_factory=list[Rejection])
+    ends: list[Position] = field(default_factory=list[Position])
+    records: int = 0
+    unreadable: int = 0
+    torn: int = 0
+
+    def add(self, batch: Batch) -> None:
+        """Encode what was read."""
+        for payload in batch.payloads:
+            try:
+                row = sealed_in(payload)
+            except MemoryError:  # no fault of the record's
+                raise
+            except Exception as error:  # noqa: BLE001 - no form that this version knows; it must not hold up the others
+                trouble("intent-events: a record of the spool cannot be read and is given up", error)
+                self.unreadable += 1
+                continue
+            if isinstance(row, Rejection):
+                self.rejections.append(row)
+            else:
+                self.rows.append(row)
+        self.records += len(batch.payloads)
+        self.ends.append(batch.end)
+        self.torn += batch.torn
+
+
 class Flush:
     """Moves what waits in one source to Postgres.
 
@@ -69,7 +100,7 @@ class Flush:
         took: whether Postgres has taken a batch.
     """
 
-    __slots__ = ("_failed", "_source", "_tally", "_writers", "took")
+    __slots__ = ("_failed", "_reading", "_source", "_tally", "_writers", "took")
 
     def __init__(self, source: Source, writers: Sequence[Writer], tally: Tally) -> None:
         """Prepare a flush.
@@ -84,6 +115,7 @@ class Flush:
         for writer in writers:
             self._writers.put_nowait(writer)
         self._tally = tally
+        self._reading = asyncio.Lock()
         self._failed: IntentEventsError | SpoolError | None = None
         self.took = False
 
@@ -101,9 +133,9 @@ class Flush:
 
     async def probe(self) -> None:
         """Store a few records, to see whether Postgres takes them; raises as :meth:`run` does."""
-        batch = self._source.read(_PROBE_ROWS, _BATCH_BYTES)
-        if batch.payloads or batch.torn:
-            await self._store(batch)
+        taken = await self._take(_PROBE_ROWS)
+        if taken.ends:
+            await self._store(taken)
         self._check()
 
     def _check(self) -> None:
@@ -113,56 +145,47 @@ class Flush:
     async def _work(self) -> None:
         while self._failed is None:
             try:
-                batch = self._source.read(BATCH_ROWS, _BATCH_BYTES)
+                taken = await self._take(BATCH_ROWS)
             except SpoolError as error:  # the disk fails; raised from here it would arrive in a group
                 self._failed = error
                 return
-            if not (batch.payloads or batch.torn):
+            if not taken.ends:
                 return
-            await self._store(batch)
+            await self._store(taken)
 
-    async def _store(self, batch: Batch) -> None:
-        sealed, rejections, unreadable = await _seal(batch.payloads)
+    async def _take(self, rows: int) -> _Taken:
+        """Read and encode the next records, a few at a time.
+
+        After each few the interpreter is given free for a moment: a thread of the host's that waits for it would
+        otherwise be held up for the 5 ms that Python lets a busy thread go on.
+        """
+        taken = _Taken()
+        async with self._reading:  # one worker after the other, so that one stores while the next reads
+            while taken.records < rows:
+                batch = self._source.read(min(_SLICE, rows), _SLICE_BYTES)
+                if not (batch.payloads or batch.torn):
+                    break
+                taken.add(batch)
+                time.sleep(_BREATH_S)  # noqa: ASYNC251 - the loop is our own, and nothing on it waits for so short a time
+                await asyncio.sleep(0)
+        return taken
+
+    async def _store(self, taken: _Taken) -> None:
         writer = await self._writers.get()
         try:
             if self._failed is not None:
                 return
-            written = await writer.write(sealed, rejections)
+            written = await writer.write(taken.rows, taken.rejections)
         except IntentEventsError as error:  # Postgres is away, not migrated or refuses; or the address cannot be used
             self._failed = error
             return
         finally:
             self._writers.put_nowait(writer)
         # No waiting between the commit and this: cancelled here, the records would be stored and counted again.
-        self._source.release(batch.end)
+        for end in reversed(taken.ends):  # the first one last, since the cursor moves over all of them with it
+            self._source.release(end)
         self.took = True
         self._tally.add(written)
-        self._tally.unreadable += unreadable
-        self._tally.torn += batch.torn
-        settle_keys((row.key for row in sealed), committed=True)
-
-
-async def _seal(payloads: Sequence[bytes]) -> tuple[list[Sealed], list[Rejection], int]:
-    """Rows that are ready to be sent, made a few at a time.
-
-    After each slice the interpreter is given free for a moment: a thread of the host's that waits for it would
-    otherwise be held up for the 5 ms that Python lets a busy thread go on.
-    """
-    sealed: list[Sealed] = []
-    rejections: list[Rejection] = []
-    for start in range(0, len(payloads), _SLICE):
-        for payload in payloads[start : start + _SLICE]:
-            try:
-                row = sealed_in(payload)
-            except MemoryError:  # no fault of the record's
-                raise
-            except Exception as error:  # noqa: BLE001 - no form that this version knows; it must not hold up the others
-                trouble("intent-events: a record of the spool cannot be read and is given up", error)
-                continue
-            if isinstance(row, Rejection):
-                rejections.append(row)
-            else:
-                sealed.append(row)
-        time.sleep(_BREATH_S)  # noqa: ASYNC251 - the loop is our own, and nothing on it waits for so short a time
-        await asyncio.sleep(0)
-    return sealed, rejections, len(payloads) - len(sealed) - len(rejections)
+        self._tally.unreadable += taken.unreadable
+        self._tally.torn += taken.torn
+        settle_keys((row.key for row in taken.rows), committed=True)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from opentelemetry.metrics import Meter, Observation
 
 from intent_events.store.write import Written
-from intent_events_exporter.spool import Spool
+from intent_events_exporter.spool import Waiting
 
 if TYPE_CHECKING:
     from intent_events_exporter.drain import Drain
@@ -73,16 +73,16 @@ Counts = Callable[[], tuple[int, dict[str, int]]]
 class ProcessorMetrics:
     """Shows what the processor, its spool and its drain count anyway: the caller's thread pays nothing for it."""
 
-    def __init__(self, meter: Meter, spool: Spool, counts: Counts) -> None:
+    def __init__(self, meter: Meter, waiting: Callable[[], Waiting], counts: Counts) -> None:
         """Show these with this meter.
 
         Args:
             meter: makes the instruments.
-            spool: where records wait.
+            waiting: what waits in the spool.
             counts: what the processor counted.
         """
         self._meter = meter
-        self._spool = spool
+        self._waiting = waiting
         self._counts = counts
         self._duration = meter.create_histogram(
             "intent_events.drain.duration", unit="s", description="Time that one flush to Postgres took."
@@ -94,7 +94,7 @@ class ProcessorMetrics:
 
     def observe(self, drain: "Drain") -> None:
         """Show this drain too."""
-        meter, spool = self._meter, self._spool
+        meter, waiting = self._meter, self._waiting
         meter.create_observable_counter(
             "intent_events.processor.records",
             [lambda _: self._received()],
@@ -120,19 +120,19 @@ class ProcessorMetrics:
         )
         meter.create_observable_gauge(
             "intent_events.spool.records",
-            [lambda _: [Observation(spool.waiting().records)]],
+            [lambda _: [Observation(waiting().records)]],
             unit="{record}",
             description="Records that wait in the spool.",
         )
         meter.create_observable_gauge(
             "intent_events.spool.size",
-            [lambda _: [Observation(spool.waiting().bytes)]],
+            [lambda _: [Observation(waiting().bytes)]],
             unit="By",
             description="Bytes that wait in the spool.",
         )
         meter.create_observable_gauge(
             "intent_events.spool.age",
-            [lambda _: [Observation(spool.waiting().oldest_age_s or 0.0)]],
+            [lambda _: [Observation(waiting().oldest_age_s or 0.0)]],
             unit="s",
             description="Age of the oldest record that waits.",
         )

@@ -5,6 +5,7 @@ import os
 import socket
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -20,7 +21,7 @@ from intent_events.errors import SettingsError
 from intent_events.instrument.recorder import EMITTER
 from intent_events.instrument.troubles import trouble
 from intent_events.select import select
-from intent_events.semconv import EVENT_ID, RECORD, ROOT, Record
+from intent_events.semconv import EMITTER_ID, EMITTER_SEQ, EVENT_ID, RECORD, ROOT, Record
 from intent_events.settings import DeliverySettings
 from intent_events.spans import SpanView
 from intent_events.store.connect import check
@@ -31,9 +32,13 @@ from intent_events_exporter.convert import attributes_of, view_of
 from intent_events_exporter.drain import Drain
 from intent_events_exporter.metrics import Dropped, ProcessorMetrics
 from intent_events_exporter.record import encode
-from intent_events_exporter.spool import Fsync, Spool, SpoolError, totals
+from intent_events_exporter.spool import Fsync, Spool, SpoolError, Waiting, totals
 
 _STATEMENT_S: Final = 30.0
+_LATE: Final = (
+    "intent-events: records end after the shutdown of the SDK: they wait in the spool for another process, or for "
+    "`intent-events drain`"
+)
 
 
 class IntentEventsSpanProcessor(SpanProcessor):
@@ -63,15 +68,17 @@ class IntentEventsSpanProcessor(SpanProcessor):
         self._settings = settings = settings or _settings_or_defaults()
         self._dsn = dsn
         self._dropped: Counter[str] = Counter()
+        self._numbers_dropped: Counter[str] = Counter()
         self._received = 0
         self._service_name: str | None = None
-        self._beats = 0
-        self._said: tuple[object, ...] = ()
-        self._stopped = False
-        folder = settings.spool_folder() if spool_dir is None else Path(spool_dir)
-        self._spool = Spool(folder, max_bytes=settings.spool_max_bytes, fsync=Fsync(settings.spool_fsync))
+        self._stopped = self._retired = False
+        self._left_over = False
+        self._folder = folder = settings.spool_folder() if spool_dir is None else Path(spool_dir)
+        self._spool = self._make_spool()
         self._metrics = ProcessorMetrics(
-            get_meter("intent_events_exporter", __version__, meter_provider), self._spool, self._counts
+            get_meter("intent_events_exporter", __version__, meter_provider),
+            self._waiting,
+            self._counts,
         )
         self._drain = Drain(
             self._spool,
@@ -84,8 +91,9 @@ class IntentEventsSpanProcessor(SpanProcessor):
         self._metrics.observe(self._drain)
         forget = WeakMethod(self._forget)
         os.register_at_fork(after_in_child=lambda: (method := forget()) and method())
-        if totals(folder).owners:
-            self._drain.wake()  # what an earlier process left must not wait for the first record of this one
+        with suppress(OSError):  # the folder is not ours to read, as append() will say
+            if totals(folder).owners:
+                self._drain.wake()  # what an earlier process left must not wait for the first record of this one
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
         """Nothing: a record is what has ended."""
@@ -109,17 +117,17 @@ class IntentEventsSpanProcessor(SpanProcessor):
             Whether it is a record and durable now. Never raises.
         """
         record = select(span)
-        if not isinstance(record, Record):
+        if not isinstance(record, Record) or self._retired:
             return False
         self._received += 1
+        if self._stopped:
+            trouble(_LATE)
         try:
-            if self._stopped:
-                return self._drop(Dropped.SHUTDOWN, "the processor has been shut down")
-            self._spool.append(encode(span, record))
+            self._append(encode(span, record))
         except SpoolError as error:  # the disk is full or refuses, or the spool has reached its size
-            return self._drop(error.reason, str(error))
+            return self._drop(span, error.reason, str(error))
         except Exception as error:  # noqa: BLE001 - whatever fails here must not reach the SDK, which would pass it on
-            return self._drop(Dropped.INTERNAL, f"it could not be kept ({type(error).__name__})")
+            return self._drop(span, Dropped.INTERNAL, f"it could not be kept ({type(error).__name__})")
         self._service_name = span.service_name
         if record is Record.UTTERANCE:
             event_id = span.attributes.get(EVENT_ID)
@@ -129,27 +137,56 @@ class IntentEventsSpanProcessor(SpanProcessor):
         return True
 
     def shutdown(self) -> None:
-        """Store what waits, within ``INTENT_EVENTS_SHUTDOWN_TIMEOUT``; the rest stays in the spool."""
+        """Store what waits, within ``INTENT_EVENTS_SHUTDOWN_TIMEOUT``; the rest stays in the spool.
+
+        So does what ends later, such as streams that the interpreter finalises: another process stores it.
+        """
         if self._stopped:
             return
         self._stopped = True
         try:
             self._drain.stop(self._settings.shutdown_timeout)
-            self._spool.close()
+            closing, self._spool = self._spool, self._make_spool()
+            self._left_over = closing.waiting().bytes > 0
+            closing.close()
         except Exception as error:  # noqa: BLE001 - whatever fails here must not keep the host from ending
             trouble("intent-events: the processor could not be shut down in order", error)
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
         """Wait until everything is stored; whether that is so."""
+        if self._stopped:
+            return not (self._left_over or self._spool.waiting().bytes)
         return self._drain.flush(timeout_millis / 1000)
+
+    def retire(self) -> None:
+        """Shut down and keep nothing more: the SDK cannot take a processor out again, and another may follow it."""
+        self._retired = True
+        self.shutdown()
 
     @property
     def settings(self) -> DeliverySettings:
         """What this processor was made with."""
         return self._settings
 
-    def _drop(self, reason: str, why: str) -> bool:
+    def _make_spool(self) -> Spool:
+        settings = self._settings
+        return Spool(self._folder, max_bytes=settings.spool_max_bytes, fsync=Fsync(settings.spool_fsync))
+
+    def _append(self, payload: bytes) -> None:
+        spool = self._spool
+        try:
+            spool.append(payload)
+        except SpoolError:  # the disk refuses; or it was shut down in this moment, and another takes its place
+            if spool is self._spool:
+                raise
+            self._spool.append(payload)
+
+    def _drop(self, span: SpanView, reason: str, why: str) -> bool:
         self._dropped[str(reason)] += 1
+        attributes = span.attributes
+        if EMITTER_SEQ in attributes and attributes.get(EMITTER_ID) == EMITTER.emitter_id:
+            self._numbers_dropped[str(reason)] += 1
+        self._drain.wake()  # nothing waits, but a heartbeat must tell of it
         trouble(f"intent-events: a record is dropped: {why}")
         return False
 
@@ -166,42 +203,38 @@ class IntentEventsSpanProcessor(SpanProcessor):
             return ()
         return [Writer(dsn, door="processor", timeout_s=_STATEMENT_S) for _ in range(self._settings.connections)]
 
+    def _waiting(self) -> Waiting:
+        return self._spool.waiting()
+
     def _counts(self) -> tuple[int, dict[str, int]]:
         return self._received, dict(self._dropped)
 
-    def _heartbeat(self) -> Heartbeat | None:
+    def _heartbeat(self) -> Heartbeat:
         tally = self._drain.tally
-        spooled = self._spool.waiting().records
-        dropped = dict(self._dropped)
-        if tally.unreadable:
-            dropped[Dropped.UNREADABLE.value] = tally.unreadable
-        said = (EMITTER.emitted, tally.stored, tally.duplicates, tally.dead, dropped, spooled)
-        if said == self._said:
-            return None
-        self._said = said
-        self._beats += 1
+        dropped = dict(self._numbers_dropped)
+        if self._drain.unreadable:
+            dropped[Dropped.UNREADABLE.value] = self._drain.unreadable
         return Heartbeat(
             emitter_id=UUID(EMITTER.emitter_id),
-            beat=self._beats,
+            beat=0,
             at=datetime.now(UTC),
             started_at=datetime.fromtimestamp(EMITTER.started_ns / 1e9, UTC),
             service_name=self._service_name,
             host=socket.gethostname(),
             pid=os.getpid(),
             version=__version__,
-            emitted=said[0],
+            emitted=EMITTER.emitted,
             stored=tally.stored,
             duplicates=tally.duplicates,
             dead=tally.dead,
             dropped=dropped,
-            spooled=spooled,
+            spooled=self._spool.waiting().records,
         )
 
     def _forget(self) -> None:
         """A forked child has emitted and dropped nothing yet."""
-        self._dropped = Counter()
-        self._received = self._beats = 0
-        self._said = ()
+        self._dropped, self._numbers_dropped = Counter(), Counter()
+        self._received = 0
 
 
 def _settings_or_defaults() -> DeliverySettings:

@@ -90,6 +90,21 @@ def record_outcome(
 def _emit(record: Record, table: dict[str, Attribute], fields: dict[str, object]) -> None:
     if not is_instrumentation_enabled():
         return
+    start_ns = time_ns()
+    # What it is the sampler must know; a number is given only to what can be stored.
+    kind = {semconv.RECORD: record.value}
+    span = current_recorder().tracer.start_span(f"intent.{record.value}", attributes=kind)
+    way = direct_way()
+    if span.is_recording():
+        if way is not None:
+            way.meet_sdk()
+        span.set_attributes(_attributes_of(record, table, fields))
+    elif way is not None:
+        way.accept(Unspanned.of(span, start_ns).view(_attributes_of(record, table, fields)))
+    span.end()
+
+
+def _attributes_of(record: Record, table: dict[str, Attribute], fields: dict[str, object]) -> dict[str, Any]:
     quality: set[str] = set()
     attributes: dict[str, Any] = {
         semconv.RECORD: record.value,
@@ -103,12 +118,4 @@ def _emit(record: Record, table: dict[str, Attribute], fields: dict[str, object]
             attributes[table[name].key] = str(clean) if isinstance(clean, UUID) else clean
     if quality:
         attributes[semconv.QUALITY] = [str(flag) for flag in sorted(quality)]
-    start_ns = time_ns()
-    span = current_recorder().tracer.start_span(f"intent.{record.value}", attributes=attributes)
-    way = direct_way()
-    if way is not None:
-        if span.is_recording():
-            way.meet_sdk()
-        else:
-            way.accept(Unspanned.of(span, start_ns).view(attributes))
-    span.end()
+    return attributes

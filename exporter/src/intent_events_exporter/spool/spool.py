@@ -163,6 +163,9 @@ class Spool:
         active = chain.active
         if active is not None and active.size > min(_WORTH_SWAPPING, self._rotate_at // 2) and chain.done():
             self._swap_here()
+            with chain.lock:
+                if chain.active is active and chain.done():
+                    chain.active = None  # the disk is full, perhaps of this very segment: append() makes another
         chain.tidy()
 
     def sync(self) -> None:
