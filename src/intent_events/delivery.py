@@ -134,15 +134,22 @@ def settle(event_ids: Iterable[UUID], *, committed: bool) -> None:
     settle_keys((event_id.int for event_id in event_ids), committed=committed)
 
 
-def settle_keys(keys: Iterable[int], *, committed: bool) -> None:
-    """The same, for ids as numbers."""
+def settle_keys(keys: Iterable[int], *, committed: bool, refused: bool = False) -> None:
+    """The same, for ids as numbers.
+
+    Args:
+        keys: ids of records.
+        committed: whether they are in Postgres. What one door gives up, another may have in its spool: such a record
+            is durable still, and not settled.
+        refused: that Postgres will never take them, whoever tries.
+    """
     if not _live:  # nobody holds a trace, as in a process that delivers what others recorded
         return
     waiters: list[Callable[[], None]] = []
     with _lock:
         for key in keys:
             delivery = _live.get(key)
-            if delivery is None or delivery.committed:
+            if delivery is None or delivery.committed or (delivery.persisted and not (committed or refused)):
                 continue
             delivery.committed = delivery.persisted = committed
             delivery.settled = True

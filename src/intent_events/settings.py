@@ -61,14 +61,31 @@ class _Settings(BaseModel):
         Raises:
             SettingsError: a variable has a value that cannot be used; the value itself is not repeated.
         """
+        settings, problem = cls.usable_from_environment(environment)
+        if problem:
+            raise SettingsError(problem)
+        return settings
+
+    @classmethod
+    def usable_from_environment(cls, environment: Mapping[str, str] | None = None) -> tuple[Self, str]:
+        """Settings from the environment, with the default for each variable that cannot be used; and which these are.
+
+        Args:
+            environment: variables instead of the process's own.
+
+        Returns:
+            The settings, and what is wrong with the environment; an empty text when nothing is.
+        """
         given = os.environ if environment is None else environment  # noqa: TID251 - this is the one place
         names = {name: variable_of(cls, name) for name in cls.model_fields}
         values = {name: given[variable] for name, variable in names.items() if given.get(variable)}
         try:
-            return cls.model_validate(values)
+            return cls.model_validate(values), ""
         except ValidationError as error:  # a value of the wrong form
-            wrong = "; ".join(f"{names[str(item['loc'][0])]}: {item['msg']}" for item in error.errors())
-            raise SettingsError(f"these variables cannot be used: {wrong}") from None
+            wrong = {str(item["loc"][0]): item["msg"] for item in error.errors()}
+        problem = "; ".join(f"{names[name]}: {why}" for name, why in wrong.items())
+        usable = {name: value for name, value in values.items() if name not in wrong}
+        return cls.model_validate(usable), f"these variables cannot be used: {problem}"
 
 
 def _variable(name: str) -> Any:
@@ -184,6 +201,11 @@ class DeliverySettings(_Settings):
         default=None,
         description="The system's own: where programs keep their state. Default `~/.local/state`.",
         json_schema_extra=_variable("XDG_STATE_HOME"),
+    )
+    service_name: str | None = Field(
+        default=None,
+        description="OpenTelemetry's own: name of the service, for records that no SDK gives one.",
+        json_schema_extra=_variable("OTEL_SERVICE_NAME"),
     )
     traces_exporters: Listed = Field(
         default=(),

@@ -91,8 +91,9 @@ def test_the_public_surface_of_the_core() -> None:
 
 
 def test_the_public_surface_of_the_exporter() -> None:
-    """``intent_events_exporter`` offers the exporter, and no others."""
-    assert intent_events_exporter.__all__ == ["IntentEventsSpanExporter"]
+    """``intent_events_exporter`` offers two doors and the sampler, and no others."""
+    names = ["IntentEventsSpanExporter", "IntentEventsSpanProcessor", "IntentSampler"]
+    assert intent_events_exporter.__all__ == names
 
 
 @pytest.fixture(scope="module")

@@ -157,14 +157,18 @@ async def test_replies_and_outcomes(pg: Database, writer_dsn: str, folder: Path)
         assert await pg.fetchval("SELECT service_name FROM agent.intent_events") == "tests"
 
 
-def test_a_record_that_no_disk_takes(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """It is counted with its reason and said once, the trace says that it is not durable, and the handler succeeds."""
+def test_a_record_that_no_disk_takes(
+    pg: Database, writer_dsn: str, folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is counted with its reason, here and in the ledger, and said once; its trace is true, and nothing fails."""
     folder.write_text("no folder")
-    with kept(NOWHERE, folder) as opened:
+    with kept(writer_dsn, folder) as opened:
         traces = [handle("one") for _ in range(3)]
         assert [trace.outcome for trace in traces] == ["matched"] * 3
         assert not any(trace.telemetry_persisted for trace in traces)
         assert opened.metric("processor.records") == {"spooled": 0, "dropped:spool_unwritable": 3}
+    last = "SELECT dropped FROM agent.emitters ORDER BY beat DESC LIMIT 1"
+    assert pg.fetchval_now(last) == '{"spool_unwritable": 3}'
     (line,) = said(caplog)
     assert "a record is dropped" in line
     assert "INTENT_EVENTS_SPOOL_DIR" in line
@@ -340,7 +344,8 @@ def test_bad_settings(folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pyt
     assert "soonish" not in line
     assert "4711" not in line
     for processor in processors:
-        assert processor.settings == DeliverySettings()
+        defaults = DeliverySettings(spool_dir=processor.settings.spool_dir)
+        assert processor.settings == defaults
         processor.shutdown()
 
 

@@ -12,7 +12,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from intent_events import IntentTrace, delivery
-from intent_events.delivery import Delivery, settle, track
+from intent_events.delivery import Delivery, ending, persist, settle, settle_keys, track
 
 FOREVER_S = 60.0
 
@@ -144,3 +144,16 @@ def test_a_forked_child_does_not_inherit_a_held_lock() -> None:
             settle([record.event_id], committed=True)
             os._exit(0 if record.wait(0) else 1)
     assert os.waitpid(child, 0)[1] == 0
+
+
+def test_what_one_door_gives_up_another_may_have() -> None:
+    """A record that is durable in a spool stays so, unsettled, when another door gives it up; refused, it is settled."""
+    event_id = uuid4()
+    delivery = track(event_id)
+    ending(str(event_id), delivery)
+    persist(str(event_id))
+    ending(str(event_id), None)
+    settle([event_id], committed=False)
+    assert (delivery.persisted, delivery.settled) == (True, False)
+    settle_keys([event_id.int], committed=False, refused=True)
+    assert (delivery.persisted, delivery.settled, delivery.committed) == (False, True, False)

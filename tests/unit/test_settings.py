@@ -195,3 +195,13 @@ def test_settings_are_frozen_and_named() -> None:
     fields = [kind.model_fields[name] for kind, name in VARIABLES.values()]
     assert len(VARIABLES) == sum(len(kind.model_fields) for kind in SETTINGS)
     assert all((field.description or "").endswith(".") for field in fields)
+
+
+def test_what_can_be_used_is_used() -> None:
+    """A variable that cannot be used costs its own setting alone: privacy that was asked for stays."""
+    environment = {"INTENT_EVENTS_PREVIEW": "off", "INTENT_EVENTS_HASH_KEY": "short", "INTENT_EVENTS_SYNTHETIC": "true"}
+    settings, problem = RecordSettings.usable_from_environment(environment)
+    assert (settings.preview, settings.synthetic, settings.hash_key) == ("off", True, None)
+    assert "INTENT_EVENTS_HASH_KEY" in problem
+    assert "short" not in problem.replace("at least 16", "")
+    assert RecordSettings.usable_from_environment({})[1] == ""

@@ -13,9 +13,8 @@ from opentelemetry.trace import TracerProvider, get_tracer_provider
 from intent_events.instrument.current import current_recorder
 from intent_events.instrument.direct import set_direct_way
 from intent_events.instrument.troubles import trouble
-from intent_events.settings import DeliverySettings
 from intent_events.spans import SpanView
-from intent_events_exporter.processor import IntentEventsSpanProcessor
+from intent_events_exporter.processor import IntentEventsSpanProcessor, settings_or_defaults
 from intent_events_exporter.sampler import IntentSampler
 
 
@@ -34,11 +33,8 @@ def attach(tracer_provider: TracerProvider | None, meter_provider: MeterProvider
 
     Returns:
         What undoes it.
-
-    Raises:
-        SettingsError: a variable cannot be used.
     """
-    settings = DeliverySettings.from_environment()
+    settings = settings_or_defaults()
     if settings.dsn is None and settings.dsn_file is None:
         return _nothing
     attached = Attached(IntentEventsSpanProcessor(settings=settings, meter_provider=meter_provider), tracer_provider)
@@ -71,7 +67,7 @@ class Attached:
 
     def accept(self, span: SpanView) -> bool:
         """Keep a record without a span of the SDK; whether it is durable now."""
-        return self._processor.accept(span)
+        return self._processor.accept(span._replace(service_name=self._processor.settings.service_name))
 
     def meet_sdk(self) -> None:
         """A span records: attach to whoever made it, or say that this is not possible."""

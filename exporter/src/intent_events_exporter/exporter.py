@@ -203,7 +203,8 @@ class IntentEventsSpanExporter(SpanExporter):
             del job.records[:BATCH_ROWS]
             job.unreadable += batch.unreadable
             self._metrics.written(written)
-            settle_keys((row.key for row in batch.rows), committed=True)
+            settle_keys(written.refused, committed=False, refused=True)
+            settle_keys((row.key for row in batch.rows if row.key not in written.refused), committed=True)
             return True
 
 

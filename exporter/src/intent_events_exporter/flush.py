@@ -188,4 +188,5 @@ class Flush:
         self._tally.add(written)
         self._tally.unreadable += taken.unreadable
         self._tally.torn += taken.torn
-        settle_keys((row.key for row in taken.rows), committed=True)
+        settle_keys(written.refused, committed=False, refused=True)
+        settle_keys((row.key for row in taken.rows if row.key not in written.refused), committed=True)

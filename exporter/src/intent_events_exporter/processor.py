@@ -65,7 +65,7 @@ class IntentEventsSpanProcessor(SpanProcessor):
             settings: all the rest; default the environment.
             meter_provider: makes the metrics; default the global one.
         """
-        self._settings = settings = settings or _settings_or_defaults()
+        self._settings = settings = settings or settings_or_defaults()
         self._dsn = dsn
         self._dropped: Counter[str] = Counter()
         self._numbers_dropped: Counter[str] = Counter()
@@ -237,9 +237,9 @@ class IntentEventsSpanProcessor(SpanProcessor):
         self._received = 0
 
 
-def _settings_or_defaults() -> DeliverySettings:
-    try:
-        return DeliverySettings.from_environment()
-    except SettingsError as error:  # a variable of the wrong form: the host must run all the same
-        trouble(f"intent-events: {error}. Using the defaults")
-        return DeliverySettings()
+def settings_or_defaults() -> DeliverySettings:
+    """Settings from the environment; for a variable that cannot be used the default, and one log line."""
+    settings, problem = DeliverySettings.usable_from_environment()
+    if problem:
+        trouble(f"intent-events: {problem}. Using the defaults for these")
+    return settings

@@ -46,12 +46,11 @@ def current_trace() -> IntentTrace:
 
 
 def settings_or_defaults() -> RecordSettings:
-    """Settings from the environment; the defaults, and one log line, when those cannot be used."""
-    try:
-        return RecordSettings.from_environment()
-    except SettingsError as error:  # a variable of the wrong form: the host must run all the same
-        trouble(f"intent-events: {error}. Using the defaults")
-        return RecordSettings()
+    """Settings from the environment; for a variable that cannot be used the default, and one log line."""
+    settings, problem = RecordSettings.usable_from_environment()
+    if problem:
+        trouble(f"intent-events: {problem}. Using the defaults for these")
+    return settings
 
 
 def make_recorder(

@@ -57,7 +57,8 @@ class Emitter:
 
     def next_number(self) -> int:
         """Number of the next record, from 1."""
-        number = self.emitted = next(self._numbers)
+        number = next(self._numbers)
+        self.emitted = max(self.emitted, number)  # another thread may have been quicker with a later one
         return number
 
     def _renew(self) -> None:

@@ -10,6 +10,7 @@ pooler may hand out another server connection each time.
 import asyncio
 from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from operator import attrgetter
 from typing import Any, Final, NamedTuple
@@ -48,22 +49,28 @@ _by_key: Final = attrgetter("key")
 _AT_ONCE: Final = 200
 
 
-class Written(NamedTuple):
-    """What became of a batch; the three add up to its rows and rejections.
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What became of a batch; the three counts add up to its rows and rejections.
 
     Attributes:
         stored: rows that are new in Postgres.
         duplicates: rows that were there already.
         dead: records kept in ``agent.dead_letters`` instead.
+        refused: keys of the rows among those.
     """
 
     stored: int = 0
     duplicates: int = 0
     dead: int = 0
+    refused: frozenset[int] = field(default=frozenset(), compare=False)
 
     def plus(self, other: "Written") -> "Written":
         """Both together."""
-        return Written(self.stored + other.stored, self.duplicates + other.duplicates, self.dead + other.dead)
+        stored, duplicates, dead = self.stored, self.duplicates, self.dead
+        return Written(
+            stored + other.stored, duplicates + other.duplicates, dead + other.dead, self.refused | other.refused
+        )
 
 
 class _Table(NamedTuple):
@@ -178,7 +185,8 @@ class Writer:
             dead = [self._refused(row, "a value is none of its column's type") for row in unsendable]
             await self._bury(dead)
             sendable = [row for row in rows if row.data]
-            return Written(dead=len(dead)).plus(await self._write_or_split(sendable, rejections))
+            keys = frozenset(row.key for row in unsendable)
+            return Written(dead=len(dead), refused=keys).plus(await self._write_or_split(sendable, rejections))
         try:
             return await self._write_once(rows, rejections)
         except _PERMANENT as error:  # a value that the column or a constraint refuses
@@ -197,7 +205,7 @@ class Writer:
                 ) from None
             refused = self._refused(rows[0], _detail_of(error))
         await self._bury([refused, *map(self._letter, rejections)])
-        return Written(dead=1 + len(rejections))
+        return Written(dead=1 + len(rejections), refused=frozenset({rows[0].key}))
 
     async def _write_once(self, rows: Sequence[Sealed], rejections: Sequence[Rejection]) -> Written:
         """COPY straight into the tables as long as nothing is there already; after a duplicate, through the stage.
