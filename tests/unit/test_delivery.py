@@ -147,7 +147,7 @@ def test_a_forked_child_does_not_inherit_a_held_lock() -> None:
 
 
 def test_what_one_door_gives_up_another_may_have() -> None:
-    """A record that is durable in a spool stays so, unsettled, when another door gives it up; refused, it is settled."""
+    """A record that is durable in a spool stays so, unsettled, when another door gives it up; refused it is settled."""
     event_id = uuid4()
     delivery = track(event_id)
     ending(str(event_id), delivery)
