@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from intent_events.demo.postgres import EmbeddedPostgres
+from intent_events.instrument.recorder import EMITTER
 from intent_events.store.migrate import migrate
 from support.leaks import nothing_left_behind
 from support.postgres import GIVEN_DSN, IN_CI, SYSTEM_15, Database, Server, private_server, run_apart
@@ -29,6 +30,8 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         if name.startswith(_SCRUBBED):
             monkeypatch.delenv(name)
     monkeypatch.setenv("INTENT_EVENTS_SPOOL_DIR", str(tmp_path / "spool"))
+    # Each test numbers its records as a process that has just begun, or its ledger would miss those of other tests.
+    EMITTER._renew()  # pyright: ignore[reportPrivateUsage] - what a fork does
 
 
 @pytest.fixture(autouse=True)

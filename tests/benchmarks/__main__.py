@@ -111,7 +111,8 @@ def _backlogs(server: EmbeddedPostgres, most: int) -> Iterator[Figure]:
             raise SystemExit(f"{waiting + 1} records became {found.rows} rows")
         detail = (
             f"all stored in {found.stored_s:.1f} s; memory {found.waiting_mb:.1f} MB more while waiting, "
-            f"{found.peak_mb:.1f} MB at its most; an event loop of the host late by {found.stall_ms:.1f} ms at most"
+            f"{found.peak_mb:.1f} MB at its most; a tick of a loop of the host late by {found.late_ms:.1f} ms (p99.9), "
+            f"by {found.idle_late_ms:.1f} ms without us"
         )
         cost = found.stored_s / waiting * 1e6
         yield _figure(f"us a row, {waiting:,} waiting", [cost], None, detail, at_most=True)
