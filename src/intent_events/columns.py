@@ -6,10 +6,24 @@ attribute a field is recorded as.
 """
 
 from enum import Enum, IntEnum, auto
+from itertools import chain
 from typing import Final, NamedTuple
 
 from intent_events import semconv
-from intent_events.semconv import Entrypoint, Outcome, OutcomeKind, Quality, SelectionSource, SemRegMode
+from intent_events.semconv import (
+    CANDIDATES_POST,
+    CANDIDATES_PRE,
+    SCORES,
+    SOURCES,
+    TOTAL,
+    VERBS,
+    Entrypoint,
+    Outcome,
+    OutcomeKind,
+    Quality,
+    SelectionSource,
+    SemRegMode,
+)
 
 
 class Candidate(NamedTuple):
@@ -144,3 +158,16 @@ OUTCOME: Final[dict[str, Attribute]] = {
     ),
 }  # fmt: skip
 """Columns of ``agent.intent_outcomes`` that one attribute each becomes."""
+
+KEYS: Final = frozenset(
+    chain(
+        (attribute.key for table in (UTTERANCE, REPLY, OUTCOME) for attribute in table.values()),
+        (
+            prefix + suffix
+            for prefix in (CANDIDATES_PRE, CANDIDATES_POST)
+            for suffix in ("", VERBS, SCORES, SOURCES, TOTAL)
+        ),
+        (semconv.RECORD, semconv.ROOT, semconv.EVENT_ID, semconv.QUALITY),
+    )
+)
+"""Every attribute that a reader looks at; what else is on a span is the host's, and could hold the utterance."""

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from intent_events import semconv
+from intent_events.columns import KEYS
 from intent_events.identity import event_id_of
 from intent_events.rows import IntentEventRow, Rejection, known_in, row_of
 from intent_events.select import select
@@ -16,7 +17,8 @@ from intent_events.semconv import Quality, Record
 from intent_events.spans import SpanView
 from intent_events.store.copy_format import seal
 from intent_events.store.quick_seal import Ended, seal_known
-from intent_events_exporter.record import KEYS, decode, encode, row_in, sealed_in, sealed_of
+from intent_events.store.seal import sealed_of
+from intent_events_exporter.record import decode, encode, row_in, sealed_in
 from unit.odd_values import TOLD
 from unit.spans_of import START_NS, STRANGE_SPANS, view
 from unit.test_round_trip import WIRE_ATTRIBUTES, recorded

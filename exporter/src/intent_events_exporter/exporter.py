@@ -28,12 +28,12 @@ from intent_events.settings import DeliverySettings
 from intent_events.spans import SpanView
 from intent_events.store.connect import check
 from intent_events.store.copy_format import Sealed
+from intent_events.store.seal import sealed_of
 from intent_events.store.write import BATCH_ROWS, Writer
 from intent_events.version import __version__
 from intent_events_exporter.convert import view_of
 from intent_events_exporter.loop import LoopThread
 from intent_events_exporter.metrics import Dropped, ExporterMetrics
-from intent_events_exporter.record import sealed_of
 
 _FIRST_PAUSE_S: Final = 0.05
 _LONGEST_PAUSE_S: Final = 1.0

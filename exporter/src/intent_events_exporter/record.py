@@ -8,35 +8,18 @@ Attributes that are none of the contract are left out, since code of the host's 
 """
 
 from collections.abc import Mapping
-from itertools import chain
 from typing import Any, Final, cast
 
 import msgspec
 
-from intent_events import columns, semconv
+from intent_events import semconv
+from intent_events.columns import KEYS
 from intent_events.mending import text
-from intent_events.rows import Known, Rejection, Row, known_in, row_of
-from intent_events.semconv import CANDIDATES_POST, CANDIDATES_PRE, SCORES, SOURCES, TOTAL, VERBS, Quality, Record
+from intent_events.rows import Known, Rejection, Row, row_of
+from intent_events.semconv import Quality, Record
 from intent_events.spans import SpanView
 from intent_events.store.copy_format import Sealed, seal
 from intent_events.store.quick_seal import Ended, seal_known
-
-KEYS: Final = frozenset(
-    chain(
-        (
-            attribute.key
-            for table in (columns.UTTERANCE, columns.REPLY, columns.OUTCOME)
-            for attribute in table.values()
-        ),
-        (
-            prefix + suffix
-            for prefix in (CANDIDATES_PRE, CANDIDATES_POST)
-            for suffix in ("", VERBS, SCORES, SOURCES, TOTAL)
-        ),
-        (semconv.RECORD, semconv.ROOT, semconv.EVENT_ID, semconv.QUALITY),
-    )
-)
-"""Attributes that are kept."""
 
 _encode: Final = msgspec.msgpack.Encoder().encode
 _Form = tuple[str, bytes, bytes, int | str, int | str, bool | None, str | None, int, Any]
@@ -112,21 +95,6 @@ def sealed_in(payload: bytes) -> Sealed | Rejection:
         if sealed is not None:
             return sealed
     row = row_in(payload)
-    return row if isinstance(row, Rejection) else seal(row)
-
-
-def sealed_of(span: SpanView, record: Record) -> Sealed | Rejection:
-    """Sealed row of a selected span, or why there is none; the same as ``seal(row_of(span, record))``, and quicker."""
-    known = known_in(span.attributes) if record is Record.UTTERANCE else None
-    if known is not None:
-        trace_id, span_id = format(span.trace_id, "032x"), format(span.span_id, "016x")
-        ended = Ended(
-            trace_id, span_id, span.start_ns, span.end_ns, span.sampled, span.service_name, span.dropped_attributes
-        )
-        sealed = seal_known(ended, known)
-        if sealed is not None:
-            return sealed
-    row = row_of(span, record)
     return row if isinstance(row, Rejection) else seal(row)
 
 
