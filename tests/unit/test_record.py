@@ -7,21 +7,21 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from inline_snapshot import snapshot
 
 from intent_events import semconv
 from intent_events.columns import KEYS
 from intent_events.identity import event_id_of
-from intent_events.rows import IntentEventRow, Rejection, known_in, row_of
+from intent_events.rows import IntentEventRow, Rejection, row_of
 from intent_events.select import select
 from intent_events.semconv import Quality, Record
 from intent_events.spans import SpanView
 from intent_events.store.copy_format import seal
-from intent_events.store.quick_seal import Ended, seal_known
 from intent_events.store.seal import sealed_of
-from intent_events_exporter.record import decode, encode, row_in, sealed_in
+from intent_events_exporter.record import ORDER, ORDERS, decode, encode, row_in, sealed_in
 from unit.odd_values import TOLD
 from unit.spans_of import START_NS, STRANGE_SPANS, view
-from unit.test_round_trip import WIRE_ATTRIBUTES, recorded
+from unit.test_round_trip import WIRE_ATTRIBUTES, quickly_sealed, recorded
 from unit.traces_of import KEPT, WHOLE
 
 RECORDS = st.sampled_from(Record)
@@ -45,7 +45,7 @@ def test_a_spooled_span_has_the_row_of_the_span(attributes: dict[str, Any], reco
     span = view(attributes)
     payload, row = encode(span, record), row_of(span, record)
     assert row_in(payload) == row
-    assert sealed_in(payload) == sealed_of(span, record) == (row if isinstance(row, Rejection) else seal(row))
+    assert sealed_in([payload]) == sealed_of([(span, record)]) == [row if isinstance(row, Rejection) else seal(row)]
 
 
 @given(STRANGE_SPANS, RECORDS)
@@ -63,11 +63,11 @@ def test_any_span_can_be_spooled(span: SpanView, record: Record) -> None:
 @given(WIRE_ATTRIBUTES.filter(fits))
 def test_a_span_comes_back(attributes: dict[str, Any]) -> None:
     """Ids, times and what selection reads are those of the span."""
-    span = view(attributes)
+    span = view({semconv.ROOT: True, **attributes})
     again = decode(encode(span, Record.UTTERANCE))
     assert again._replace(attributes={}) == span._replace(attributes={})
-    assert select(again) == select(span)
-    assert set(again.attributes) == set(span.attributes) & KEYS
+    assert select(again) is Record.UTTERANCE
+    assert set(again.attributes) == {key for key, value in span.attributes.items() if value is not None} & KEYS
 
 
 def test_what_is_not_of_the_contract_is_left_out() -> None:
@@ -80,10 +80,29 @@ def test_what_is_not_of_the_contract_is_left_out() -> None:
 def test_nearly_every_record_is_read_at_once() -> None:
     """A whole trace of a sound orchestrator needs no mending, so the quick way takes it."""
     span = view(recorded(WHOLE, KEPT, {semconv.EVENT_ID: str(event_id_of(1, 2, START_NS))}))
-    known = known_in(span.attributes)
-    assert known is not None
-    ended = Ended("1" * 32, "2" * 16, span.start_ns, span.end_ns, span.sampled, span.service_name, 0)
-    assert seal_known(ended, known) is not None
+    assert quickly_sealed(span) is not None
+
+
+@given(st.lists(st.tuples(WIRE_ATTRIBUTES.filter(fits), RECORDS), max_size=9))
+def test_records_that_are_read_together_are_read_alike(given_: list[tuple[dict[str, Any], Record]]) -> None:
+    """However many records are sealed together, and whichever of them need mending, each has the row it has alone."""
+    spans = [(view(attributes), record) for attributes, record in given_]
+    payloads = [encode(span, record) for span, record in spans]
+    assert sealed_in(payloads) == [sealed_in([payload])[0] for payload in payloads] == sealed_of(spans)
+
+
+def test_what_cannot_be_read_costs_its_neighbours_nothing() -> None:
+    """Bytes that are no payload, and one of a newer version, stand between records that are read."""
+    payload = encode(view(recorded(WHOLE, KEPT, {})), Record.UTTERANCE)
+    newer = msgspec.msgpack.encode([ORDER + 1, *msgspec.msgpack.decode(payload)[1:]])
+    sealed = sealed_in([payload, b"\xff", newer, payload])
+    assert sealed[0] == sealed[3] is not None
+    assert sealed[1:3] == [None, None]
+
+
+def test_the_order_of_keys_never_changes() -> None:
+    """What was spooled by this order is read by it: a key that comes or goes makes another order with its own number."""
+    assert ORDERS == snapshot({1: ('intent.event_id', 'intent.schema_version', 'intent.emitter.id', 'intent.emitter.seq', 'error.type', 'intent.synthetic', 'intent.prompt.version', 'intent.utterance.hash_key_id', 'session.id', 'intent.parent_event_id', 'intent.actor.id', 'intent.entrypoint', 'intent.utterance.hash', 'intent.utterance.template_hash', 'intent.utterance.preview', 'intent.scope', 'intent.subject.type', 'intent.subject.id', 'intent.semreg.mode', 'intent.semreg.denied_verbs', 'intent.semreg.denied_reasons', 'intent.semreg.snapshot_id', 'intent.verb.chosen', 'intent.verb.forced', 'intent.selection.source', 'intent.outcome', 'intent.missing_args', 'intent.dsl.hash', 'intent.run_sheet.entry_id', 'intent.macro.semreg_checked', 'intent.macro.denied_verbs', 'intent.boost.version', 'intent.registry.version', 'intent.candidates.pre', 'intent.candidates.pre.verbs', 'intent.candidates.pre.scores', 'intent.candidates.pre.sources', 'intent.candidates.pre.total', 'intent.candidates.post', 'intent.candidates.post.verbs', 'intent.candidates.post.scores', 'intent.candidates.post.sources', 'intent.candidates.post.total', 'intent.quality')})
 
 
 @pytest.mark.parametrize("value", ["a\ud800b", 1 << 70, -(1 << 70)], ids=repr)
@@ -105,3 +124,4 @@ def test_what_is_no_payload_is_refused(payload: bytes) -> None:
     for read in (decode, row_in):
         with pytest.raises(msgspec.DecodeError):
             read(payload)
+    assert sealed_in([payload]) == [None]

@@ -37,7 +37,7 @@ from intent_events_exporter.metrics import Dropped, ExporterMetrics
 
 _FIRST_PAUSE_S: Final = 0.05
 _LONGEST_PAUSE_S: Final = 1.0
-_MAPPED_AT_ONCE: Final = 50
+_MAPPED_AT_ONCE: Final = 64
 _inherited: Final[list[object]] = []
 """Writers of a parent process, kept because their connections are not ours to give up."""
 
@@ -227,15 +227,10 @@ async def _map(records: Sequence[tuple[SpanView, Record]]) -> _Batch:
     rows: list[Sealed] = []
     rejections: list[Rejection] = []
     for start in range(0, len(records), _MAPPED_AT_ONCE):
-        for view, record in records[start : start + _MAPPED_AT_ONCE]:
-            try:
-                row = sealed_of(view, record)
-            except Exception as error:  # noqa: BLE001 - one record must not take the others of its batch with it
-                trouble("intent-events: a record could not be read and is dropped", error)
-                continue
+        for row in sealed_of(records[start : start + _MAPPED_AT_ONCE]):
             if isinstance(row, Rejection):
                 rejections.append(row)
-            else:
+            elif row is not None:
                 rows.append(row)
         await asyncio.sleep(0)
     return _Batch(rows, rejections, len(records) - len(rows) - len(rejections))

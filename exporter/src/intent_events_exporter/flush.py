@@ -12,7 +12,6 @@ from typing import Final, Protocol
 
 from intent_events.delivery import settle_keys
 from intent_events.errors import IntentEventsError
-from intent_events.instrument.troubles import trouble
 from intent_events.rows import Rejection
 from intent_events.store.copy_format import Sealed
 from intent_events.store.write import BATCH_ROWS, Writer, Written
@@ -75,16 +74,10 @@ class _Taken:
 
     def add(self, batch: Batch) -> None:
         """Encode what was read."""
-        for payload in batch.payloads:
-            try:
-                row = sealed_in(payload)
-            except MemoryError:  # no fault of the record's
-                raise
-            except Exception as error:  # noqa: BLE001 - no form that this version knows; it must not hold up the others
-                trouble("intent-events: a record of the spool cannot be read and is given up", error)
+        for row in sealed_in(batch.payloads):
+            if row is None:
                 self.unreadable += 1
-                continue
-            if isinstance(row, Rejection):
+            elif isinstance(row, Rejection):
                 self.rejections.append(row)
             else:
                 self.rows.append(row)

@@ -1,31 +1,46 @@
 # SPDX-License-Identifier: Apache-2.0
 """The record form: what of a selected span is spooled, and how it becomes a row again.
 
-A payload is a msgpack array: kind of record, trace id (16 bytes), span id (8 bytes), start and end (ns since 1970, text
-when beyond 64 bits), sampled, service name, dropped attributes, attributes. It holds the span rather than the row:
-encoding costs the caller a tenth of what mapping does, and a newer version reads what an older one has spooled.
-Attributes that are none of the contract are left out, since code of the host's may have set them.
+A payload is a msgpack array that begins with what the span itself has: trace id (16 bytes), span id (8 bytes), start and
+end (ns since 1970, text when beyond 64 bits), sampled, service name, dropped attributes. In front of these stands the
+number of an order of keys, and behind them one value a key in that order; that is how utterances are spooled. Or there
+stands the kind of record, and behind them a map of attributes: replies, outcomes, and what had to be mended first.
+
+It holds the span rather than the row: encoding costs the caller a tenth of what mapping does, and a newer version reads
+what an older one has spooled. Attributes that are none of the contract are left out, since code of the host's may have
+set them.
 """
 
-from collections.abc import Mapping
-from typing import Any, Final, cast
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, Literal, cast
 
 import msgspec
 
 from intent_events import semconv
 from intent_events.columns import KEYS
+from intent_events.instrument.troubles import trouble
 from intent_events.mending import text
-from intent_events.rows import Known, Rejection, Row, row_of
+from intent_events.rows import KNOWN, Rejection, Row, row_of
 from intent_events.semconv import Quality, Record
 from intent_events.spans import SpanView
-from intent_events.store.copy_format import Sealed, seal
-from intent_events.store.quick_seal import Ended, seal_known
+from intent_events.store.copy_format import Sealed
+from intent_events.store.quick_seal import seal_known
+from intent_events.store.seal import sealed_with_care
+
+ORDER: Final = 1
+"""Number of the order in which values are spooled; whatever changes ``KNOWN`` takes the next one."""
+
+ORDERS: Final[dict[int, tuple[str, ...]]] = {ORDER: tuple(KNOWN)}
+"""Keys of the values by the number of their order; one that was ever released stays."""
 
 _encode: Final = msgspec.msgpack.Encoder().encode
-_Form = tuple[str, bytes, bytes, int | str, int | str, bool | None, str | None, int, Any]
-_decode: Final = msgspec.msgpack.Decoder(_Form).decode
-_KnownForm: Any = tuple[str, bytes, bytes, int, int, bool | None, str | None, int, Known]
-_decode_known: Final = msgspec.msgpack.Decoder(_KnownForm).decode
+_decode: Final = msgspec.msgpack.Decoder(list[Any]).decode
+_Ended: Any = (bytes, bytes, int | str, int | str, bool | None, str | None, int)
+_Mapped: Any = tuple[str, *_Ended, dict[str, Any]]
+_Ordered: Any = tuple[int, *_Ended]
+_Sound: Any = tuple[Literal[ORDER], bytes, bytes, int, int, bool | None, str | None, int, *KNOWN.values()]  # pyright: ignore[reportInvalidTypeForm] - made at run time
+_decode_sound: Final = msgspec.msgpack.Decoder(_Sound).decode
+_FIRST: Final = 8
 _LONGEST: Final = 1 << 63
 _PLAIN: Final = frozenset({bool, float, bytes})
 _TRACE_ID: Final = (1 << 128) - 1
@@ -39,25 +54,17 @@ def encode(span: SpanView, record: Record) -> bytes:
         span: the span.
         record: what ``select`` said it is.
     """
-    attributes = span.attributes
-    if not KEYS.issuperset(attributes):
-        attributes = {key: value for key, value in attributes.items() if key in KEYS}
+    trace_id, span_id, start_ns, end_ns, attributes, sampled, service_name, dropped = span
     try:
-        return _encode(
-            (
-                record.value,
-                span.trace_id.to_bytes(16, "big"),
-                span.span_id.to_bytes(8, "big"),
-                span.start_ns,
-                span.end_ns,
-                span.sampled,
-                span.service_name,
-                span.dropped_attributes,
-                attributes,
+        ids = trace_id.to_bytes(16, "big"), span_id.to_bytes(8, "big")
+        if record is Record.UTTERANCE:
+            return _encode(
+                (ORDER, *ids, start_ns, end_ns, sampled, service_name, dropped, *map(attributes.get, KNOWN))
             )
-        )
+        kept = {key: value for key, value in attributes.items() if key in KEYS}
+        return _encode((record.value, *ids, start_ns, end_ns, sampled, service_name, dropped, kept))
     except Exception:  # noqa: BLE001 - a lone surrogate, a number beyond 64 bits, or an object of foreign code
-        return _encode_with_care(span, record, attributes)
+        return _encode_with_care(span, record)
 
 
 def decode(payload: bytes) -> SpanView:
@@ -66,7 +73,7 @@ def decode(payload: bytes) -> SpanView:
     Raises:
         ValueError: it is none.
     """
-    return _span_of(_decode(payload))
+    return _read(payload)[0]
 
 
 def row_in(payload: bytes) -> Row | Rejection:
@@ -75,31 +82,51 @@ def row_in(payload: bytes) -> Row | Rejection:
     Raises:
         ValueError: it is no payload.
     """
-    form = _decode(payload)
-    return row_of(_span_of(form), Record(form[0]))
+    return row_of(*_read(payload))
 
 
-def sealed_in(payload: bytes) -> Sealed | Rejection:
-    """Sealed row of a payload, or why there is none; the same as ``seal(row_in(payload))``, in a third of the time.
+def sealed_in(payloads: Sequence[bytes]) -> list[Sealed | Rejection | None]:
+    """Sealed row of each payload, or why there is none; None for what is no payload.
 
-    Raises:
-        ValueError: it is no payload.
+    The same as ``seal(row_in(payload))``, in a fifth of the time; the more at once the quicker, but nothing else runs
+    meanwhile.
     """
+    sound: list[tuple[Any, ...]] = []
+    places: list[int] = []
+    for place, payload in enumerate(payloads):
+        try:
+            sound.append(_decode_sound(payload)[1:])
+        except ValueError:  # it needs mending, or it is a reply or an outcome, or no payload at all
+            continue
+        places.append(place)
+    quick = dict(zip(places, seal_known(sound), strict=True))
+    return [quick.get(place) or _sealed_with_care(payload) for place, payload in enumerate(payloads)]
+
+
+def _sealed_with_care(payload: bytes) -> Sealed | Rejection | None:
     try:
-        kind, trace_id, span_id, *rest, known = _decode_known(payload)
-    except ValueError:  # it needs mending, or it is a reply or an outcome
-        pass
-    else:
-        ended = Ended(trace_id.hex(), span_id.hex(), *rest)
-        sealed = seal_known(ended, known) if kind == Record.UTTERANCE else None
-        if sealed is not None:
-            return sealed
-    row = row_in(payload)
-    return row if isinstance(row, Rejection) else seal(row)
+        span, record = _read(payload)
+    except ValueError as error:  # no form that this version knows
+        trouble("intent-events: a record of the spool cannot be read and is given up", error)
+        return None
+    return sealed_with_care(span, record)
 
 
-def _span_of(form: _Form) -> SpanView:
-    _, trace_id, span_id, start_ns, end_ns, sampled, service_name, dropped, attributes = form
+def _read(payload: bytes) -> tuple[SpanView, Record]:
+    form = _decode(payload)
+    if not (form and isinstance(form[0], int)):
+        kind, *ended, attributes = msgspec.convert(form, _Mapped)
+        return _span_of(ended, attributes), Record(kind)
+    order, *ended = msgspec.convert(form[:_FIRST], _Ordered)
+    if order not in ORDERS:
+        raise ValueError("a newer version has spooled it")
+    values = zip(ORDERS[order], form[_FIRST:], strict=True)
+    attributes = {key: value for key, value in values if value is not None}
+    return _span_of(ended, {**attributes, semconv.ROOT: True}), Record.UTTERANCE
+
+
+def _span_of(ended: Sequence[Any], attributes: Mapping[str, Any]) -> SpanView:
+    trace_id, span_id, start_ns, end_ns, sampled, service_name, dropped = ended
     return SpanView(
         int.from_bytes(trace_id, "big"),
         int.from_bytes(span_id, "big"),
@@ -112,10 +139,10 @@ def _span_of(form: _Form) -> SpanView:
     )
 
 
-def _encode_with_care(span: SpanView, record: Record, attributes: Mapping[str, Any]) -> bytes:
+def _encode_with_care(span: SpanView, record: Record) -> bytes:
     """Mend what the form cannot hold; the flags of that go where those of the emitter are."""
     quality: set[str] = set()
-    plain = {str.__str__(key): _plain(value, quality) for key, value in attributes.items()}
+    plain = {str.__str__(key): _plain(value, quality) for key, value in span.attributes.items() if key in KEYS}
     if quality:
         given = plain.get(semconv.QUALITY)
         flags = cast("list[object]", given) if isinstance(given, list) else []

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """SpanView -> row or named rejection. Pure and total: any span gives one or the other, and nothing raises."""
 
-from intent_events.rows.known import Known, known_in
+from intent_events.rows.known import DEFAULTS, KNOWN, known_in
 from intent_events.rows.mapping import row_of
 from intent_events.rows.shapes import (
     CandidateItem,
@@ -14,11 +14,12 @@ from intent_events.rows.shapes import (
 )
 
 __all__ = [
+    "DEFAULTS",
+    "KNOWN",
     "CandidateItem",
     "ChatEventRow",
     "IntentEventRow",
     "IntentOutcomeRow",
-    "Known",
     "RejectReason",
     "Rejection",
     "Row",

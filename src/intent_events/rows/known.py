@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The type that attributes of an utterance fit which need no mending, but for what no type can say.
+"""The types that the values of an utterance fit which need no mending, but for what no type can say.
 
-It is made from the one table of columns, and msgspec reads all of them at once, in a sixth of the time that a look at
-each value takes. Whatever does not fit goes the careful way.
+They are made from the one table of columns, and msgspec reads all values of a span at once by them, in a sixth of the
+time that a look at each takes. Whatever does not fit goes the careful way.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Final, Literal, Optional
 
 import msgspec
@@ -22,14 +22,14 @@ DEFAULTS: Final[dict[str, Any]] = {
 }
 """What required columns hold when the emitter says nothing."""
 
-_PLAIN: Final = frozenset({str, bool, int, tuple, list})
+_PLAIN: Final = frozenset({str, bool, int, float, tuple, list, type(None)})
 _Texts = Annotated[
-    list[Annotated[str, msgspec.Meta(max_length=MAX_STRING)]], msgspec.Meta(max_length=MAX_ITEMS)
+    tuple[Annotated[str, msgspec.Meta(max_length=MAX_STRING)], ...], msgspec.Meta(max_length=MAX_ITEMS)
 ]  # fmt: skip
 _LISTED: Final[dict[str, Any]] = {
     "": None,
     VERBS: _Texts,
-    SCORES: list[float],
+    SCORES: tuple[float, ...],
     SOURCES: _Texts,
     TOTAL: Annotated[int, msgspec.Meta(ge=0, le=INT32_MAX)],
 }
@@ -50,42 +50,37 @@ def _type_of(attribute: Attribute) -> Any:
     }[attribute.kind]
 
 
-def _make() -> type[msgspec.Struct]:
-    keys = {name: attribute.key for name, attribute in columns.UTTERANCE.items()}
-    fields: list[Any] = []
-    for name, attribute in columns.UTTERANCE.items():
+def _types() -> dict[str, Any]:
+    types: dict[str, Any] = {semconv.EVENT_ID: str}
+    for attribute in columns.UTTERANCE.values():
         kind = _type_of(attribute)
-        if attribute.missing is not None:
-            fields.append((name, kind))
-        elif name in DEFAULTS:
-            fields.append((name, kind, DEFAULTS[name]))
-        else:
-            fields.append((name, Optional[kind], None))  # noqa: UP045 - a type that is only known at run time
-    optional = {
-        **{prefix + suffix: kind for prefix in (CANDIDATES_PRE, CANDIDATES_POST) for suffix, kind in _LISTED.items()},
-        semconv.EVENT_ID: str,
-        semconv.QUALITY: _Texts,
-    }
-    for key, kind in optional.items():
-        name = key.replace(".", "_")
-        fields.append((name, Optional[kind], None))  # noqa: UP045 - a type that is only known at run time
-        keys[name] = key
-    return msgspec.defstruct("Known", fields, rename=keys, kw_only=True)
+        types[attribute.key] = kind if attribute.missing is not None else Optional[kind]  # noqa: UP045 - only known at run time
+    for prefix in (CANDIDATES_PRE, CANDIDATES_POST):
+        for suffix, kind in _LISTED.items():
+            types[prefix + suffix] = Optional[kind]  # noqa: UP045 - only known at run time
+    types[semconv.QUALITY] = Optional[_Texts]
+    return types
 
 
-Known: Final = _make()
-"""Type that the attributes of an utterance are read as; what it refuses may need mending.
+KNOWN: Final = _types()
+"""Type of the value under each key: the event id; what ``columns.UTTERANCE`` has, in its order; then, before and after
+policy, what is under the key of the list itself, verbs, scores, sources and total; then the quality flags. None stands
+for a value that is absent."""
 
-Its fields are the columns of ``columns.UTTERANCE``; then, before and after policy, what is under the key of the list
-itself, verbs, scores, sources and total; then the key, and the quality flags.
-"""
+_Known: Any = tuple[tuple(KNOWN.values())]  # pyright: ignore[reportInvalidTypeForm] - made at run time
 
 
-def known_in(attributes: Mapping[str, Any]) -> msgspec.Struct | None:
-    """The attributes of an utterance as :data:`Known`; None when they do not fit."""
-    if not _PLAIN.issuperset(map(type, attributes.values())):  # a type derived from str may do anything when it is read
+def values_in(attributes: Mapping[str, Any]) -> list[Any]:
+    """The values of a span in the order of :data:`KNOWN`."""
+    return list(map(attributes.get, KNOWN))
+
+
+def known_in(attributes: Mapping[str, Any]) -> Sequence[Any] | None:
+    """The values of a span in the order of :data:`KNOWN`; None when they need the careful way."""
+    values = values_in(attributes)
+    if not _PLAIN.issuperset(map(type, values)):  # a type derived from str may do anything when it is read
         return None
     try:
-        return msgspec.convert(attributes, Known)
+        return msgspec.convert(values, _Known)
     except Exception:  # noqa: BLE001 - a value that does not fit, or an object of foreign code that raises when it is read
         return None

@@ -1,21 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The quick way from attributes to a sealed row, for utterances that need no mending: nearly all of them.
+"""The quick way from values to sealed rows, for utterances that need no mending: nearly all of them.
 
-``row_of`` and ``seal`` say what a row is; this gives the same bytes in a third of their time, since texts that recur
-are encoded once. Whatever it does not know to be sound it leaves to them. A property test compares the two.
+``row_of`` and ``seal`` say what a row is; this gives the same bytes in a fifth of their time: many rows together, column
+by column, and values that recur are encoded once. Whatever it does not know to be sound it leaves to them. A property
+test compares the two.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
+from itertools import chain, repeat
 from math import isfinite
+from struct import Struct
 from typing import Any, Final, NamedTuple
 
 import msgspec
 
 from intent_events import columns
 from intent_events.columns import Attribute, Kind
-from intent_events.identity import parse_uuid
-from intent_events.rows import CandidateItem, IntentEventRow
-from intent_events.semconv import MAX_CANDIDATES, MAX_STRING
+from intent_events.rows import DEFAULTS, CandidateItem, IntentEventRow
+from intent_events.semconv import MAX_CANDIDATES
 from intent_events.store.copy_format import (
     BOOLEANS,
     EPOCH_MS,
@@ -37,20 +39,22 @@ _MOST: Final = 8192
 _LAST_MS: Final = 253_402_300_799_999
 _CANONICAL: Final = 36
 _HYPHENS: Final = 4
+_UUID_BYTES: Final = 16
 _VERSION_AND_VARIANT: Final = (0xF << 76) | (0b11 << 62)
 _UUID7: Final = (7 << 76) | (0b10 << 62)
-_TRACE_LENGTH: Final = LENGTHS[32]
-_SPAN_LENGTH: Final = LENGTHS[16]
-_NO_TRACE: Final = "0" * 32
-_NO_SPAN: Final = "0" * 16
+_NO_TRACE: Final = bytes(16)
+_NO_SPAN: Final = bytes(8)
+
+_Column = Sequence[Any]
+_Encoded = Iterable[bytes]
 
 
 class Ended(NamedTuple):
     """What a sealed row has of the span itself.
 
     Attributes:
-        trace_id: 32 hex digits.
-        span_id: 16 hex digits.
+        trace_id: 16 bytes.
+        span_id: 8 bytes.
         start_ns: start, nanoseconds since 1970.
         end_ns: end, nanoseconds since 1970.
         sampled: whether the trace goes to the backend.
@@ -58,8 +62,8 @@ class Ended(NamedTuple):
         dropped_attributes: attributes that the SDK dropped.
     """
 
-    trace_id: str
-    span_id: str
+    trace_id: bytes
+    span_id: bytes
     start_ns: int
     end_ns: int
     sampled: bool | None
@@ -74,40 +78,49 @@ class _UnsoundError(ValueError):
 class _Recurring(dict[Any, bytes]):
     """Values that recur from row to row, each encoded once; bounded."""
 
-    def __init__(self, encode: Callable[[Any], bytes]) -> None:
-        super().__init__({None: NULL})
+    def __init__(self, encode: Callable[[Any], bytes], missing: bytes = NULL) -> None:
+        super().__init__({None: missing})
         self._encode = encode
+        self._missing = missing
 
     def __missing__(self, value: Any) -> bytes:
         encoded = self._encode(value)
         if len(self) >= _MOST:
             self.clear()
-            self[None] = NULL
+            self[None] = self._missing
         self[value] = encoded
         return encoded
 
 
-def _sound(value: str) -> bytes:
-    if "\x00" in value or len(value) > MAX_STRING:
+def _each(recurring: _Recurring) -> Callable[[_Column], _Encoded]:
+    one = recurring.__getitem__
+    return lambda values: map(one, values)
+
+
+def _text(value: str) -> bytes:
+    if "\x00" in value:
         raise _UnsoundError
     return encode_text(value)  # a lone surrogate raises a ValueError too
 
 
-def _unique(value: str | None) -> bytes:
-    return NULL if value is None else _sound(value)
+def _unique_texts(values: _Column) -> _Encoded:
+    given = [value for value in values if value is not None]
+    if "\x00" in "".join(given):
+        raise _UnsoundError
+    return [NULL if value is None else encode_text(value) for value in values]
 
 
 def _uuid(value: str) -> bytes:
-    parsed = parse_uuid(value)
-    if parsed is None:
+    if len(value) != _CANONICAL or value.count("-") != _HYPHENS:
         raise _UnsoundError
-    return UUID_LENGTH + parsed.bytes
+    raw = bytes.fromhex(value.replace("-", ""))
+    if len(raw) != _UUID_BYTES:  # white space counts for nothing
+        raise _UnsoundError
+    return UUID_LENGTH + raw
 
 
-def _listed(encode: Callable[[list[str]], bytes]) -> Callable[[list[str] | None], bytes]:
-    def encode_list(values: list[str] | None) -> bytes:
-        if values is None:
-            return NULL
+def _listed(encode: Callable[[Sequence[str]], bytes]) -> Callable[[Sequence[str]], bytes]:
+    def encode_list(values: Sequence[str]) -> bytes:
         if "\x00" in "".join(values) or not all(values):
             raise _UnsoundError
         return encode(values)
@@ -115,119 +128,145 @@ def _listed(encode: Callable[[list[str]], bytes]) -> Callable[[list[str] | None]
     return encode_list
 
 
-def _bigint(value: int | None) -> bytes:
-    return NULL if value is None else pack_int8(8, value)
+def _bigints(values: _Column) -> _Encoded:
+    return [NULL if value is None else pack_int8(8, value) for value in values]
 
 
-_integers: Final = _Recurring(lambda value: pack_int4(4, value)).__getitem__
-_texts: Final = _Recurring(_sound).__getitem__
-_uuids: Final = _Recurring(_uuid).__getitem__
-_flags: Final = _Recurring(BOOLEANS.__getitem__).__getitem__
+def _int4(value: int) -> bytes:
+    return pack_int4(4, value)
 
 
-def _encoder_of(column: str, attribute: Attribute) -> Callable[[Any], bytes]:
-    as_jsonb, as_bigint = type_of(column) == "jsonb", type_of(column) == "bigint"
-    unique = column.endswith(("_hash", "_preview"))
-    return {
-        Kind.TEXT: _unique if unique else _texts,
-        Kind.LABEL: _texts,
-        Kind.TEXTS: _listed(encode_jsonb if as_jsonb else encode_texts),
-        Kind.UUID: _uuids,
-        Kind.STRICT_UUID: _uuids,
-        Kind.INTEGER: _bigint if as_bigint else _integers,
-        Kind.BOOLEAN: _flags,
+def _flags_of(flags: Sequence[str]) -> bytes:
+    return _listed(encode_texts)(sorted(set(flags))) if flags else NULL
+
+
+_texts: Final = _each(_Recurring(_text))
+_int4s: Final = _Recurring(_int4).__getitem__
+_sampled: Final = _each(_Recurring(BOOLEANS.__getitem__))
+_flags: Final = _each(_Recurring(_flags_of))
+
+
+def _encoder_of(column: str, attribute: Attribute) -> Callable[[_Column], _Encoded]:
+    if column.endswith(("_hash", "_preview")):
+        return _unique_texts
+    if attribute.kind in {Kind.TEXT, Kind.LABEL}:
+        return _texts
+    if type_of(column) == "bigint":
+        return _bigints
+    encode: Callable[[Any], bytes] = {
+        Kind.TEXTS: _listed(encode_jsonb if type_of(column) == "jsonb" else encode_texts),
+        Kind.UUID: _uuid,
+        Kind.STRICT_UUID: _uuid,
+        Kind.INTEGER: _int4,
+        Kind.BOOLEAN: BOOLEANS.__getitem__,
     }[attribute.kind]
+    return _each(_Recurring(encode, encode(DEFAULTS[column]) if column in DEFAULTS else NULL))
 
 
+_ENDED: Final = len(Ended._fields)
 _ENCODERS: Final = tuple(_encoder_of(column, attribute) for column, attribute in columns.UTTERANCE.items())
-_COLUMNS: Final = len(_ENCODERS)
-_DENIED: Final = list(columns.UTTERANCE).index("semreg_denied_verbs")
-_PRE: Final = slice(_COLUMNS, _COLUMNS + 5)
-_POST: Final = slice(_PRE.stop, _PRE.stop + 5)
+_FIRST: Final = _ENDED + 1
+_PRE: Final = _FIRST + len(_ENCODERS)
+_POST: Final = _PRE + 5
+_DENIED: Final = _FIRST + list(columns.UTTERANCE).index("semreg_denied_verbs")
 _HEAD: Final = HEADS[IntentEventRow] + UUID_LENGTH
-_astuple: Final = msgspec.structs.astuple
-_quality_of: Final = _listed(encode_texts)
+_TRACE_LENGTH: Final = LENGTHS[32]
+_SPAN_LENGTH: Final = LENGTHS[16]
+_jsonb_head: Final = Struct("!iB").pack
+_encode_lines: Final = msgspec.json.Encoder().encode_lines
+_NOTHING: Final = (None,) * MAX_CANDIDATES
 
 
-def seal_known(ended: Ended, known: msgspec.Struct) -> Sealed | None:
-    """Sealed row of an utterance; None when it needs the careful way.
+def seal_known(values: Sequence[tuple[Any, ...]]) -> list[Sealed | None]:
+    """Sealed rows of utterances; None for one that needs the careful way.
 
     Args:
-        ended: what is known of the span.
-        known: its attributes, read as :data:`intent_events.rows.Known`.
+        values: of each utterance, what an :class:`Ended` has and then its values, of the types and in the order of
+            :data:`intent_events.rows.known.KNOWN`.
     """
+    if not values:
+        return []
     try:
-        return _sealed(ended, _astuple(known))
+        return _sealed(list(zip(*values, strict=True)))
     except ValueError:  # a NUL, a lone surrogate, an id that is none: somebody has to mend it
-        return None
+        if len(values) == 1:
+            return [None]
+    middle = len(values) // 2
+    return seal_known(values[:middle]) + seal_known(values[middle:])
 
 
-def _sealed(ended: Ended, every: tuple[Any, ...]) -> Sealed:
-    trace_id, span_id, start_ns, end_ns, sampled, service_name, dropped = ended
-    event_id, flags = every[-2:]
-    if event_id is None or len(event_id) != _CANONICAL or event_id.count("-") != _HYPHENS or dropped:
+def _sealed(every: list[tuple[Any, ...]]) -> list[Sealed | None]:
+    trace_ids, span_ids, starts, ends, sampled, services, dropped, event_ids = every[:_FIRST]
+    if any(dropped) or _NO_TRACE in trace_ids or _NO_SPAN in span_ids:
         raise _UnsoundError
-    key = bytes.fromhex(event_id.replace("-", ""))
-    number = int.from_bytes(key, "big")
-    ms = number >> 80
-    if not (
-        number & _VERSION_AND_VARIANT == _UUID7
-        and ms == start_ns // 1_000_000
-        and ms <= _LAST_MS
-        and trace_id != _NO_TRACE
-        and span_id != _NO_SPAN
-    ):
-        raise _UnsoundError
-    reasons = every[_DENIED + 1]
-    if reasons is not None and len(reasons) != len(every[_DENIED] or ()):
-        raise _UnsoundError
-    pre, pre_total = _candidates(every[_PRE])
-    post, post_total = _candidates(every[_POST])
-    data = b"".join(
-        (
-            _HEAD,
-            key,
-            pack_int8(8, (ms - EPOCH_MS) * 1000),
-            *[encode(value) for encode, value in zip(_ENCODERS, every, strict=False)],
-            pre,
-            pre_total,
-            post,
-            post_total,
-            pack_float8(8, max(end_ns - start_ns, 0) / 1e6),
-            _flags(sampled),
-            _TRACE_LENGTH,
-            trace_id.encode(),
-            _SPAN_LENGTH,
-            span_id.encode(),
-            _texts(service_name),
-            _quality_of(sorted(set(flags))) if flags else NULL,
-        )
-    )
-    return Sealed(IntentEventRow, number, data)
-
-
-def _candidates(fields: tuple[Any, ...]) -> tuple[bytes, bytes]:
-    _, verbs, scores, sources, total = fields
-    if verbs is None:
-        if scores is sources is total is None:
-            return NULL, NULL
-        raise _UnsoundError
-    n = len(verbs)
-    if scores is None or total is None:
-        raise _UnsoundError
+    keys = [_uuid(event_id)[4:] for event_id in event_ids]
+    numbers = [int.from_bytes(key, "big") for key in keys]
+    times = [number >> 80 for number in numbers]
     sound = (
-        0 < n == len(scores) <= MAX_CANDIDATES
-        and n <= total
-        and isfinite(sum(scores))
-        and "\x00" not in "".join(verbs)
-        and all(verbs)
+        all([number & _VERSION_AND_VARIANT == _UUID7 for number in numbers])
+        and times == [start // 1_000_000 for start in starts]
+        and max(times) <= _LAST_MS
     )
     if not sound:
         raise _UnsoundError
-    if sources is None:
-        items = list(map(CandidateItem, verbs, scores))
-    elif len(sources) == n and "\x00" not in "".join(sources):
-        items = list(map(CandidateItem, verbs, scores, sources))
-    else:
+    _check_reasons(every[_DENIED], every[_DENIED + 1])
+    encoded: list[_Encoded] = [
+        repeat(_HEAD),
+        keys,
+        [pack_int8(8, (ms - EPOCH_MS) * 1000) for ms in times],
+        *[encode(column) for encode, column in zip(_ENCODERS, every[_FIRST:_PRE], strict=True)],
+        *_candidates(*every[_PRE:_POST]),
+        *_candidates(*every[_POST:-1]),
+        [pack_float8(8, max(end - start, 0) / 1e6) for start, end in zip(starts, ends, strict=True)],
+        _sampled(sampled),
+        [_TRACE_LENGTH + trace_id.hex().encode() for trace_id in trace_ids],
+        [_SPAN_LENGTH + span_id.hex().encode() for span_id in span_ids],
+        _texts(services),
+        _flags(every[-1]),
+    ]
+    rows = map(b"".join, zip(*encoded, strict=False))  # the head is repeated without end
+    return list(map(Sealed, repeat(IntentEventRow), numbers, rows))
+
+
+def _check_reasons(verbs: _Column, reasons: _Column) -> None:
+    for of_verbs, of_reasons in zip(verbs, reasons, strict=True):
+        if of_reasons is not None and len(of_reasons) != len(of_verbs or ()):
+            raise _UnsoundError
+
+
+def _candidates(
+    lists: _Column, verbs: _Column, scores: _Column, sources: _Column, totals: _Column
+) -> tuple[_Encoded, _Encoded]:
+    """The columns of the candidates themselves and of their number."""
+    if any(each is not None for each in lists):
         raise _UnsoundError
-    return encode_jsonb(items), pack_int4(4, total)
+    if None in verbs or None in scores or None in sources:
+        items = [None if of[0] is None else _items(*of) for of in zip(verbs, scores, sources, strict=True)]
+        counted = [total if of is None else max(total or 0, len(of)) for of, total in zip(verbs, totals, strict=True)]
+    else:
+        lengths = list(map(len, verbs))
+        if lengths != list(map(len, scores)) or lengths != list(map(len, sources)) or max(lengths) > MAX_CANDIDATES:
+            raise _UnsoundError
+        items = [list(map(CandidateItem, *of)) for of in zip(verbs, scores, sources, strict=True)]
+        counted = [max(total or 0, length) for total, length in zip(totals, lengths, strict=True)]
+    given = list(chain.from_iterable(filter(None, verbs)))
+    of_sources = chain.from_iterable(filter(None, sources))
+    points = chain.from_iterable(filter(None, scores))
+    if "\x00" in "".join(given) or not all(given) or "\x00" in "".join(of_sources) or not isfinite(sum(points)):
+        raise _UnsoundError
+    lines = _encode_lines(items).split(b"\n")
+    encoded = [
+        NULL if each is None else _jsonb_head(len(line) + 1, 1) + line
+        for each, line in zip(items, lines, strict=False)  # a line ends with its break, so an empty one follows
+    ]
+    return encoded, map(_int4s, counted)
+
+
+def _items(names: Sequence[str], points: Sequence[float] | None, origins: Sequence[str] | None) -> list[CandidateItem]:
+    n = len(names)
+    given = [each for each in (points, origins) if each is not None]
+    if n > MAX_CANDIDATES or any(len(each) != n for each in given):
+        raise _UnsoundError
+    return list(
+        map(CandidateItem, names, _NOTHING if points is None else points, _NOTHING if origins is None else origins)
+    )
