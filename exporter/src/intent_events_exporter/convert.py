@@ -6,7 +6,6 @@ from typing import Any, cast
 
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan
-from opentelemetry.trace import SpanContext
 
 from intent_events.spans import SpanView
 
@@ -19,7 +18,9 @@ def view_of(span: ReadableSpan, attributes: Mapping[str, Any] | None = None) -> 
         attributes: its attributes, when they have been taken already.
     """
     context = span.context
-    trace_id, span_id, sampled = (0, 0, None) if context is None else _ids_of(context)
+    trace_id, span_id, sampled = (
+        (0, 0, None) if context is None else (context.trace_id, context.span_id, context.trace_flags.sampled)
+    )
     return SpanView(
         trace_id,
         span_id,
@@ -30,10 +31,6 @@ def view_of(span: ReadableSpan, attributes: Mapping[str, Any] | None = None) -> 
         _service_of(span.resource),
         span.dropped_attributes,
     )
-
-
-def _ids_of(context: SpanContext) -> tuple[int, int, bool]:
-    return context.trace_id, context.span_id, context.trace_flags.sampled
 
 
 def _service_of(resource: Resource) -> str | None:

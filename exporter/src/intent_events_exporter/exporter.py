@@ -37,7 +37,7 @@ from intent_events_exporter.metrics import Dropped, ExporterMetrics
 
 _FIRST_PAUSE_S: Final = 0.05
 _LONGEST_PAUSE_S: Final = 1.0
-_MAPPED_AT_ONCE: Final = 64
+_MAPPED_AT_ONCE: Final = 32
 _inherited: Final[list[object]] = []
 """Writers of a parent process, kept because their connections are not ours to give up."""
 

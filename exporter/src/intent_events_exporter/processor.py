@@ -123,7 +123,13 @@ class IntentEventsSpanProcessor(SpanProcessor):
         if self._stopped:
             trouble(_LATE)
         try:
-            self._append(encode(span, record))
+            payload, spool = encode(span, record), self._spool
+            try:
+                spool.append(payload)
+            except SpoolError:  # the disk refuses; or it was shut down in this moment, and another takes its place
+                if spool is self._spool:
+                    raise
+                self._spool.append(payload)
         except SpoolError as error:  # the disk is full or refuses, or the spool has reached its size
             return self._drop(span, error.reason, str(error))
         except Exception as error:  # noqa: BLE001 - whatever fails here must not reach the SDK, which would pass it on
@@ -171,15 +177,6 @@ class IntentEventsSpanProcessor(SpanProcessor):
     def _make_spool(self) -> Spool:
         settings = self._settings
         return Spool(self._folder, max_bytes=settings.spool_max_bytes, fsync=Fsync(settings.spool_fsync))
-
-    def _append(self, payload: bytes) -> None:
-        spool = self._spool
-        try:
-            spool.append(payload)
-        except SpoolError:  # the disk refuses; or it was shut down in this moment, and another takes its place
-            if spool is self._spool:
-                raise
-            self._spool.append(payload)
 
     def _drop(self, span: SpanView, reason: str, why: str) -> bool:
         self._dropped[str(reason)] += 1

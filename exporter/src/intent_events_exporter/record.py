@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The record form: what of a selected span is spooled, and how it becomes a row again.
 
-A payload is a msgpack array that begins with what the span itself has: trace id (16 bytes), span id (8 bytes), start and
-end (ns since 1970, text when beyond 64 bits), sampled, service name, dropped attributes. In front of these stands the
-number of an order of keys, and behind them one value a key in that order; that is how utterances are spooled. Or there
-stands the kind of record, and behind them a map of attributes: replies, outcomes, and what had to be mended first.
+A payload is a msgpack array. Its first element says what the last ones are; between them stands what the span itself
+has: trace id (16 bytes), span id (8 bytes), start and end (ns since 1970, text when beyond 64 bits), sampled, service
+name, dropped attributes. The number of an order of keys is followed by one value a key: that is how utterances are
+spooled. The kind of a record is followed by a map of attributes: replies, outcomes, and what had to be mended first.
 
 It holds the span rather than the row: encoding costs the caller a tenth of what mapping does, and a newer version reads
 what an older one has spooled. Attributes that are none of the contract are left out, since code of the host's may have
@@ -58,9 +58,7 @@ def encode(span: SpanView, record: Record) -> bytes:
     try:
         ids = trace_id.to_bytes(16, "big"), span_id.to_bytes(8, "big")
         if record is Record.UTTERANCE:
-            return _encode(
-                (ORDER, *ids, start_ns, end_ns, sampled, service_name, dropped, *map(attributes.get, KNOWN))
-            )
+            return _encode((ORDER, *ids, start_ns, end_ns, sampled, service_name, dropped, *map(attributes.get, KNOWN)))
         kept = {key: value for key, value in attributes.items() if key in KEYS}
         return _encode((record.value, *ids, start_ns, end_ns, sampled, service_name, dropped, kept))
     except Exception:  # noqa: BLE001 - a lone surrogate, a number beyond 64 bits, or an object of foreign code

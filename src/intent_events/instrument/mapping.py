@@ -163,8 +163,7 @@ class ArgumentReader:
             mapping: where things are when they have other names.
         """
         self._mapping = mapping
-        self._names, defaults = _parameters(handler)
-        self._defaults = tuple(defaults.items())
+        self._names, self._defaults = _parameters(handler)
 
     def read(self, args: Sequence[object], kwargs: Mapping[str, object]) -> tuple[object, dict[str, Any]]:
         """The raw text, and the fields that are known before the handler runs.
@@ -173,25 +172,26 @@ class ArgumentReader:
             args: positional arguments, without ``self``.
             kwargs: arguments by name.
         """
-        given: dict[str, object] = dict(zip(self._names, args, strict=False))
-        given.update(kwargs)
-        for name, default in self._defaults:
-            given.setdefault(name, default)
+        given: dict[str, object] = {**self._defaults, **dict(zip(self._names, args, strict=False)), **kwargs}
         mapped = self._mapping.arguments
-        if _UTTERANCE in mapped:
-            text = _resolve(given, mapped[_UTTERANCE])
-        else:
-            text = next((given[role] for role in ROLES if issubclass(type(given.get(role)), str)), None)
-        fields: dict[str, Any] = {
-            name: given[name] for name in FROM_ARGUMENTS if name in given and given[name] is not None
-        }
-        for context in CONTEXTS:
-            if given.get(context) is not None:
-                _take_missing(fields, given[context])
+        text = _resolve(given, mapped[_UTTERANCE]) if _UTTERANCE in mapped else _text_among(given)
+        fields: dict[str, Any] = {name: value for name in FROM_ARGUMENTS if (value := given.get(name)) is not None}
+        for name in CONTEXTS:
+            context = given.get(name)
+            if context is not None:
+                _take_missing(fields, context)
         for name, path in mapped.items():
             if name != _UTTERANCE:
                 fields[name] = _resolve(given, path)
         return text, fields
+
+
+def _text_among(given: Mapping[str, object]) -> object:
+    for role in ROLES:
+        value = given.get(role)
+        if issubclass(type(value), str):
+            return value
+    return None
 
 
 def _take_missing(fields: dict[str, Any], context: object) -> None:

@@ -43,6 +43,10 @@ _flags_in: Final = _picker(*_at(Kind.BOOLEAN))
 _LABELS: Final = tuple((at, _KEYS[at], columns.UTTERANCE[_NAMES[at]].known) for at in _at(Kind.LABEL))
 _UUIDS: Final = tuple((at, _KEYS[at]) for at in _at(Kind.UUID, Kind.STRICT_UUID))
 _is_canonical: Final = pattern("[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}").fullmatch
+_PRE, _POST = (
+    (prefix + VERBS, prefix + SCORES, prefix + SOURCES, prefix + TOTAL)
+    for prefix in (semconv.CANDIDATES_PRE, semconv.CANDIDATES_POST)
+)
 _STR: Final = frozenset({str})
 _FLAGS: Final = frozenset({bool, type(None)})
 _CANDIDATE: Final = frozenset({Candidate})
@@ -66,8 +70,8 @@ def quick_attributes_of(trace: IntentTrace) -> dict[str, Any] | None:
         _spell_labels(attributes, values)
         and _spell_uuids(attributes, values)
         and _take_lists(values, texts)
-        and (pre is None or _add_candidates(attributes, semconv.CANDIDATES_PRE, pre, texts))
-        and (post is None or _add_candidates(attributes, semconv.CANDIDATES_POST, post, texts))
+        and (pre is None or _add_candidates(attributes, _PRE, pre, texts))
+        and (post is None or _add_candidates(attributes, _POST, post, texts))
         and _need_no_mending(texts)
     )
     return attributes if fine else None
@@ -107,24 +111,25 @@ def _take_lists(values: tuple[Any, ...], texts: list[Any]) -> bool:
     return True
 
 
-def _add_candidates(attributes: dict[str, Any], prefix: str, candidates: object, texts: list[Any]) -> bool:
+def _add_candidates(attributes: dict[str, Any], keys: tuple[str, str, str, str], raw: object, texts: list[Any]) -> bool:
     """Add the parallel arrays of a list of candidates; False when it may need mending."""
-    if type(candidates) is not list or not candidates:
+    if type(raw) is not list or not raw:
         return False
-    items = cast("list[Candidate]", candidates)
+    items = cast("list[Candidate]", raw)
     if not _CANDIDATE.issuperset(map(type, items)):
         return False
     verbs, scores, sources = zip(*items[:MAX_CANDIDATES], strict=True)
     if not (_FLOAT.issuperset(map(type, scores)) and isfinite(sum(scores))):
         return False
-    attributes[prefix + VERBS] = verbs
-    attributes[prefix + SCORES] = scores
-    attributes[prefix + TOTAL] = len(items)
+    verbs_key, scores_key, sources_key, total_key = keys
+    attributes[verbs_key] = verbs
+    attributes[scores_key] = scores
+    attributes[total_key] = len(items)
     texts += verbs
     if None not in sources:
-        attributes[prefix + SOURCES] = sources
+        attributes[sources_key] = sources
         texts += sources
-    elif not all(source is None for source in sources):
+    elif sources.count(None) != len(sources):
         return False
     return True
 

@@ -76,7 +76,7 @@ class OpenRecording:
     """One utterance while it is being handled; also a nested call or a stage of it, which leaves a child span only."""
 
     __slots__ = (
-        *("_asked", "_emitter_id", "_kept", "_outer", "_recorder", "_span", "_unspanned"),
+        *("_asked", "_asked_as", "_emitter_id", "_kept", "_outer", "_recorder", "_span", "_unspanned"),
         *("ended", "event_id", "trace"),
     )
 
@@ -97,6 +97,7 @@ class OpenRecording:
         self._unspanned = unspanned
         # The process in which it began: a copy that a forked child ends is not another record.
         self._emitter_id = EMITTER.emitter_id
+        self._asked_as = trace.session_id
         self._asked = None if outer else recorder.chain(trace)
         self.event_id = event_id
         self.trace = trace
@@ -182,9 +183,12 @@ class OpenRecording:
             _judge(trace, error)
         if self._recorder.synthetic:
             trace.synthetic = True
-        session = self._recorder.chain(trace, self._asked)
+        same = trace.session_id is self._asked_as
+        session = self._asked if same else self._recorder.chain(trace, self._asked)
         if session is not None:
-            self._recorder.turns.ended(session, self.event_id, text(trace.outcome, set()))
+            label = trace.outcome
+            label = label if type(label) is str else text(label, set())
+            self._recorder.turns.ended(session, self.event_id, label)
         unspanned = self._unspanned
         way = direct_way() if unspanned is not None else None
         if way is None and not span.is_recording():

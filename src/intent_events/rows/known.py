@@ -5,7 +5,7 @@ They are made from the one table of columns, and msgspec reads all values of a s
 time that a look at each takes. Whatever does not fit goes the careful way.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal, Optional
 
 import msgspec
@@ -58,7 +58,7 @@ def _types() -> dict[str, Any]:
     for prefix in (CANDIDATES_PRE, CANDIDATES_POST):
         for suffix, kind in _LISTED.items():
             types[prefix + suffix] = Optional[kind]  # noqa: UP045 - only known at run time
-    types[semconv.QUALITY] = Optional[_Texts]
+    types[semconv.QUALITY] = Optional[_Texts]  # noqa: UP045 - as the others
     return types
 
 
@@ -67,20 +67,17 @@ KNOWN: Final = _types()
 policy, what is under the key of the list itself, verbs, scores, sources and total; then the quality flags. None stands
 for a value that is absent."""
 
-_Known: Any = tuple[tuple(KNOWN.values())]  # pyright: ignore[reportInvalidTypeForm] - made at run time
+
+# In a structure, since msgspec works out any other type anew at each call.
+_Known: Any = msgspec.defstruct("Known", [("values", tuple[tuple(KNOWN.values())])])  # pyright: ignore[reportInvalidTypeArguments] - made at run time
 
 
-def values_in(attributes: Mapping[str, Any]) -> list[Any]:
-    """The values of a span in the order of :data:`KNOWN`."""
-    return list(map(attributes.get, KNOWN))
-
-
-def known_in(attributes: Mapping[str, Any]) -> Sequence[Any] | None:
+def known_in(attributes: Mapping[str, Any]) -> tuple[Any, ...] | None:
     """The values of a span in the order of :data:`KNOWN`; None when they need the careful way."""
-    values = values_in(attributes)
-    if not _PLAIN.issuperset(map(type, values)):  # a type derived from str may do anything when it is read
-        return None
     try:
-        return msgspec.convert(values, _Known)
+        values = list(map(attributes.get, KNOWN))
+        if not _PLAIN.issuperset(map(type, values)):  # a type derived from str may do anything when it is read
+            return None
+        return msgspec.convert({"values": values}, _Known).values
     except Exception:  # noqa: BLE001 - a value that does not fit, or an object of foreign code that raises when it is read
         return None

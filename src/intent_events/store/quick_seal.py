@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The quick way from values to sealed rows, for utterances that need no mending: nearly all of them.
 
-``row_of`` and ``seal`` say what a row is; this gives the same bytes in a fifth of their time: many rows together, column
-by column, and values that recur are encoded once. Whatever it does not know to be sound it leaves to them. A property
-test compares the two.
+``row_of`` and ``seal`` say what a row is; this gives the same bytes in a fifth of their time: many rows together, a
+column at a time, and values that recur are encoded once. Whatever it does not know to be sound it leaves to them. A
+property test compares the two.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -203,7 +203,7 @@ def _sealed(every: list[tuple[Any, ...]]) -> list[Sealed | None]:
     numbers = [int.from_bytes(key, "big") for key in keys]
     times = [number >> 80 for number in numbers]
     sound = (
-        all([number & _VERSION_AND_VARIANT == _UUID7 for number in numbers])
+        {number & _VERSION_AND_VARIANT for number in numbers} == {_UUID7}
         and times == [start // 1_000_000 for start in starts]
         and max(times) <= _LAST_MS
     )

@@ -21,7 +21,7 @@ def sealed_of(spans: Sequence[tuple[SpanView, Record]]) -> list[Sealed | Rejecti
     The same as ``seal(row_of(span, record))``, and quicker.
 
     Args:
-        spans: spans, each with what ``select`` said it is; the more at once the quicker, but nothing else runs meanwhile.
+        spans: each with what ``select`` said it is; the more at once the quicker, but nothing else runs meanwhile.
     """
     values: list[tuple[Any, ...]] = []
     places: list[int] = []

@@ -46,7 +46,7 @@ _PERMANENT: Final = (
 _STAGE_FOR: Final = 50
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _by_key: Final = attrgetter("key")
-_AT_ONCE: Final = 64
+_AT_ONCE: Final = 128
 
 
 @dataclass(frozen=True, slots=True)
