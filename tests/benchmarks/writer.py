@@ -21,9 +21,15 @@ from opentelemetry.sdk.trace.export import SpanExportResult
 
 from benchmarks.workload import finished_spans
 from intent_events.demo.postgres import EmbeddedPostgres
+from intent_events.semconv import Record
 from intent_events.settings import DeliverySettings
 from intent_events.store.migrate import migrate
+from intent_events.store.write import Writer
 from intent_events_exporter import IntentEventsSpanExporter, IntentEventsSpanProcessor
+from intent_events_exporter.convert import view_of
+from intent_events_exporter.flush import Flush, Tally
+from intent_events_exporter.record import encode
+from intent_events_exporter.spool import Spool
 
 ROWS: Final = 20_000
 BATCH: Final = 512
@@ -38,7 +44,14 @@ SETTINGS: Final = {
     "jit": "off",
 }
 
-Way = Callable[[Sequence[ReadableSpan]], None]
+EXPORT: Final = "exporter, one export, one connection"
+EXPORTS: Final = f"exporter, exports of {BATCH}, one connection"
+DRAIN: Final = "drain of a spool, one connection"
+DRAIN_TWO: Final = "drain of a spool, two connections"
+AT_ONCE: Final = "processor, all spans ending at once and drained meanwhile, one connection"
+
+Way = Callable[[Sequence[ReadableSpan]], float]
+"""Stores spans, and says how many seconds that took."""
 
 
 class Speeds(NamedTuple):
@@ -68,39 +81,52 @@ def server() -> Generator[EmbeddedPostgres]:
 @contextmanager
 def ways(dsn: str) -> Generator[dict[str, Way]]:
     """Every way of ours from finished spans to committed rows."""
-    with TemporaryDirectory() as folder:
-        processors = {
-            connections: IntentEventsSpanProcessor(
-                dsn,
-                Path(folder) / str(connections),
-                settings=DeliverySettings(connections=connections, flush_interval=0.005),
-            )
-            for connections in (1, 2)
-        }
+    with TemporaryDirectory() as folder, asyncio.Runner() as runner:
+        processor = IntentEventsSpanProcessor(
+            dsn, Path(folder) / "processor", settings=DeliverySettings(connections=1, flush_interval=0.005)
+        )
         exporter = IntentEventsSpanExporter(dsn, timeout_s=60)
-
-        def through(processor: IntentEventsSpanProcessor) -> Way:
-            def drain(spans: Sequence[ReadableSpan]) -> None:
-                for span in spans:
-                    processor.on_end(span)
-                if not processor.force_flush(600_000):
-                    raise SystemExit("the spool was not drained: see the log")
-
-            return drain
-
-        def export(spans: Sequence[ReadableSpan]) -> None:
-            for start in range(0, len(spans), BATCH):
-                if exporter.export(spans[start : start + BATCH]) is not SpanExportResult.SUCCESS:
-                    raise SystemExit("an export failed: see the log")
-
+        writers = [Writer(dsn, door="processor") for _ in range(2)]
         yield {
-            "processor, one connection": through(processors[1]),
-            "processor, two connections": through(processors[2]),
-            f"exporter, exports of {BATCH}": export,
+            EXPORT: lambda spans: _exported(exporter, spans, ROWS),
+            EXPORTS: lambda spans: _exported(exporter, spans, BATCH),
+            DRAIN: lambda spans: _drained(runner, writers[:1], spans),
+            DRAIN_TWO: lambda spans: _drained(runner, writers, spans),
+            AT_ONCE: lambda spans: _ended(processor, spans),
         }
+        for writer in writers:
+            runner.run(writer.close())
         exporter.shutdown()
-        for processor in processors.values():
-            processor.shutdown()
+        processor.shutdown()
+
+
+def _exported(exporter: IntentEventsSpanExporter, spans: Sequence[ReadableSpan], at_once: int) -> float:
+    began = perf_counter()
+    for start in range(0, len(spans), at_once):
+        if exporter.export(spans[start : start + at_once]) is not SpanExportResult.SUCCESS:
+            raise SystemExit("an export failed: see the log")
+    return perf_counter() - began
+
+
+def _drained(runner: asyncio.Runner, writers: Sequence[Writer], spans: Sequence[ReadableSpan]) -> float:
+    with TemporaryDirectory() as folder:
+        spool = Spool(Path(folder) / "spool", max_bytes=8 << 30)
+        for span in spans:
+            spool.append(encode(view_of(span), Record.UTTERANCE))
+        began = perf_counter()
+        runner.run(Flush(spool, writers, Tally()).run())
+        took = perf_counter() - began
+        spool.close()
+    return took
+
+
+def _ended(processor: IntentEventsSpanProcessor, spans: Sequence[ReadableSpan]) -> float:
+    began = perf_counter()
+    for span in spans:
+        processor.on_end(span)
+    if not processor.force_flush(600_000):
+        raise SystemExit("the spool was not drained: see the log")
+    return perf_counter() - began
 
 
 def measure(running: EmbeddedPostgres, rounds: int, *, keep: bool = False) -> Speeds:
@@ -124,7 +150,7 @@ def measure(running: EmbeddedPostgres, rounds: int, *, keep: bool = False) -> Sp
         for way in every.values():  # connects, and warms what is compiled and planned
             asyncio.run(run(dsn, emptied))
             way(spans[:2000])
-        every["processor, one connection"](spans)
+        every[EXPORT](spans)
         asyncio.run(
             run(
                 dsn,
@@ -136,9 +162,7 @@ def measure(running: EmbeddedPostgres, rounds: int, *, keep: bool = False) -> Sp
             speeds.copy.append(ROWS / asyncio.run(_copy(dsn, file)))
             for name, way in every.items():
                 asyncio.run(run(dsn, emptied))
-                began = perf_counter()
-                way(spans)
-                speeds.ways.setdefault(name, []).append(ROWS / (perf_counter() - began))
+                speeds.ways.setdefault(name, []).append(ROWS / way(spans))
     gc.unfreeze()
     return speeds
 
@@ -147,7 +171,7 @@ def fill(running: EmbeddedPostgres, rows: int) -> None:
     """Fill the table with rows like those of the workload, of the last minutes and without a number."""
     dsn = running.dsn()
     with ways(dsn) as every:
-        every["processor, one connection"](finished_spans(1000))
+        every[EXPORT](finished_spans(1000))
     asyncio.run(run(dsn, _TEMPLATE))
     columns = asyncio.run(_columns(dsn))
     listed = ", ".join(columns)
