@@ -10,6 +10,7 @@ import sys
 from asyncio import CancelledError
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator, Mapping, MutableMapping, Sequence
 from concurrent.futures import Future
+from contextvars import copy_context
 from functools import partial
 from inspect import (
     CO_ITERABLE_COROUTINE,
@@ -164,15 +165,7 @@ class HandlerWrapper:
             self._end(recording, stop.value)
             return stop.value
         except BaseException as error:
-            ended_by, attached = error, recording.attach()
-            try:
-                steps.close()
-            except BaseException as failure:
-                ended_by = failure
-                raise
-            finally:
-                recording.detach(attached)
-                recording.end(ended_by)
+            _apart(_close, recording, steps, error)
             raise
 
     async def _stream_async(self, begin: Begin, call: Callable[[], AsyncSteps]) -> AsyncSteps:
@@ -255,6 +248,27 @@ def _begun(begin: Begin, call: Callable[[], T]) -> tuple[OpenRecording, T]:
         raise
 
 
+def _apart(work: Callable[..., None], *args: Any) -> None:
+    """Run in a copy of the context, so that no context variable of this one is set.
+
+    A garbage collection that frees a stream may have interrupted the very setting of a context variable, and CPython
+    does not survive another one in the same context then.
+    """
+    copy_context().run(work, *args)
+
+
+def _close(recording: OpenRecording, steps: Steps, error: BaseException) -> None:
+    ended_by, attached = error, recording.attach()
+    try:
+        steps.close()
+    except BaseException as failure:
+        ended_by = failure
+        raise
+    finally:
+        recording.detach(attached)
+        recording.end(ended_by)
+
+
 def _first_step(steps: AsyncSteps, value: Any) -> Awaitable[Any]:
     """Start a stream behind the event loop's back: a loop that shut down would close it under what wraps it."""
     hooks = sys.get_asyncgen_hooks()
@@ -267,7 +281,7 @@ def _first_step(steps: AsyncSteps, value: Any) -> Awaitable[Any]:
 
 def _end_if_dropped(wrapped: T, recording: OpenRecording, work: Coroutine[Any, Any, Any] | None = None) -> T:
     """A stream that nobody reads to its end, and work that nobody awaits, is an utterance all the same."""
-    finalize(wrapped, _drop, recording, work)
+    finalize(wrapped, _apart, _drop, recording, work)
     return wrapped
 
 
