@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Records that wait while Postgres is away: what they cost in memory, and how long it takes to store them afterwards.
 
+While they are stored, the event loop of the host goes on recording: 500 new ones a second.
+
 Runs in a process of its own (``python -m benchmarks.backlog DSN N``), so that its memory is that of a host.
 """
 
@@ -10,7 +12,7 @@ import os
 import subprocess
 import sys
 from array import array
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from statistics import quantiles
 from tempfile import TemporaryDirectory
@@ -29,6 +31,8 @@ from intent_events_exporter import IntentEventsSpanProcessor
 from intent_events_exporter.convert import view_of
 
 TICK_S: Final = 0.001
+TICKS_A_RECORD: Final = 2
+FIRST_NEW: Final = 1 << 24
 IDLE_S: Final = 5.0
 
 
@@ -40,6 +44,7 @@ class Backlog(NamedTuple):
         waiting_mb: memory that the process has more than idle while they wait, MB.
         peak_mb: the same at its most, until all are stored.
         stored_s: seconds from the return of Postgres until all are stored.
+        came: new records meanwhile.
         rows: rows that are there then.
         late_ms: how late an event loop of the host was with its tick meanwhile, 99.9th percentile, ms.
         idle_late_ms: the same before, while nothing of ours ran: what the machine does by itself.
@@ -49,6 +54,7 @@ class Backlog(NamedTuple):
     waiting_mb: float
     peak_mb: float
     stored_s: float
+    came: int
     rows: int
     late_ms: float
     idle_late_ms: float
@@ -65,19 +71,31 @@ def views(n: int) -> Iterator[SpanView]:
     """Records like those of the workload, each with a key of its own, in order of time."""
     view = view_of(finished_spans(1)[0])
     for number in range(n):
-        start_ns = view.start_ns + number * 200_000
-        key = str(event_id_of(view.trace_id, number + 1, start_ns))
-        attributes = {**view.attributes, EVENT_ID: key, EMITTER_SEQ: number + 1}
-        yield view._replace(span_id=number + 1, start_ns=start_ns, end_ns=start_ns + 900_000, attributes=attributes)
+        yield numbered(view, number)
+
+
+def numbered(view: SpanView, number: int) -> SpanView:
+    """The record of this number: like the first, 200 us later than the one before."""
+    start_ns = view.start_ns + number * 200_000
+    key = str(event_id_of(view.trace_id, number + 1, start_ns))
+    attributes = {**view.attributes, EVENT_ID: key, EMITTER_SEQ: number + 1}
+    return view._replace(span_id=number + 1, start_ns=start_ns, end_ns=start_ns + 900_000, attributes=attributes)
 
 
 class _Loop(Thread):
-    """An event loop of the host that wants to run every millisecond, and notes how late it is."""
+    """An event loop of the host that wants to run every millisecond, and notes how late it is.
 
-    def __init__(self) -> None:
+    Attributes:
+        came: records that it has made.
+    """
+
+    def __init__(self, record: Callable[[SpanView], bool] | None = None, template: SpanView | None = None) -> None:
         super().__init__(daemon=True)
         self._done = Event()
         self._late_s = array("f")
+        self._record = record
+        self._template = template
+        self.came = 0
 
     def run(self) -> None:
         """Tick until done."""
@@ -88,6 +106,10 @@ class _Loop(Thread):
             due = perf_counter() + TICK_S
             await asyncio.sleep(TICK_S)
             self._late_s.append(perf_counter() - due)
+            if self._record is not None and self._template is not None and len(self._late_s) % TICKS_A_RECORD == 0:
+                self.came += 1
+                if not self._record(numbered(self._template, FIRST_NEW + self.came)):
+                    raise SystemExit("a new record was not kept: see the log")
 
     def stop(self) -> float:
         """End, and say how late it was, ms."""
@@ -124,7 +146,7 @@ def _run(dsn: str, n: int) -> Backlog:
         alone.start()
         sleep(IDLE_S)
         idle_late_ms = alone.stop()
-        host = _Loop()
+        host = _Loop(waiting.accept, next(views(1)))
         host.start()
         address.write_text(dsn, "utf-8")
         began = perf_counter()
@@ -132,10 +154,12 @@ def _run(dsn: str, n: int) -> Backlog:
             raise SystemExit("not everything was stored: see the log")
         took = perf_counter() - began
         late_ms = host.stop()
+        if not waiting.force_flush(60_000):
+            raise SystemExit("not everything new was stored: see the log")
         peak = _memory_mb("VmHWM") - idle
         waiting.shutdown()
     rows = asyncio.run(_rows(dsn))
-    return Backlog(n, round(more, 1), round(peak, 1), round(took, 2), rows, late_ms, idle_late_ms)
+    return Backlog(n, round(more, 1), round(peak, 1), round(took, 2), host.came, rows, late_ms, idle_late_ms)
 
 
 async def _rows(dsn: str) -> int:
