@@ -159,7 +159,7 @@ class Flush:
         async with self._reading:  # one worker after the other, so that one stores while the next reads
             breathed = monotonic()
             while taken.records < rows:
-                batch = self._source.read(min(_SLICE, rows), _SLICE_BYTES)
+                batch = self._source.read(min(_SLICE, rows - taken.records), _SLICE_BYTES)
                 if not (batch.payloads or batch.torn):
                     break
                 taken.add(batch)
