@@ -51,7 +51,7 @@ format: setup  ## Format and fix what the linter can fix
 lock: $(UV)  ## Resolve requirements.lock anew from the two pyproject files
 	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url \
 	  --no-emit-package intent-events --no-emit-package intent-events-exporter --group dev \
-	  pyproject.toml exporter/pyproject.toml --all-extras --output-file requirements.lock
+	  pyproject.toml exporter/pyproject.toml --output-file requirements.lock
 
 clean:  ## Remove what the targets made
 	rm -rf .venv $(TOOLS) .bench .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage*
