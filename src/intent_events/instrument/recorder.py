@@ -22,7 +22,7 @@ from intent_events.instrument.direct import Unspanned, direct_way
 from intent_events.instrument.troubles import trouble
 from intent_events.instrument.turns import Turns
 from intent_events.mending import field_of, text
-from intent_events.privacy import Privacy, TextRecord
+from intent_events.privacy import Privacy, TextRecord, entity_spans
 from intent_events.semconv import Outcome
 from intent_events.trace import TRACE_FIELDS, IntentTrace, Recording, active_recording
 from intent_events.version import __version__
@@ -76,7 +76,7 @@ class OpenRecording:
     """One utterance while it is being handled; also a nested call or a stage of it, which leaves a child span only."""
 
     __slots__ = (
-        *("_asked", "_asked_as", "_emitter_id", "_kept", "_outer", "_recorder", "_span", "_unspanned"),
+        *("_asked", "_asked_as", "_emitter_id", "_outer", "_recorder", "_span", "_start_ns", "_unspanned", "_utterance"),
         *("ended", "event_id", "trace"),
     )
 
@@ -86,13 +86,15 @@ class OpenRecording:
         span: Span,
         event_id: UUID,
         trace: IntentTrace,
-        kept: TextRecord | None,
+        utterance: str | None,
         outer: "OpenRecording | None" = None,
         unspanned: Unspanned | None = None,
+        start_ns: int = 0,
     ) -> None:
         self._recorder = recorder
         self._span = span
-        self._kept = kept
+        self._utterance = utterance  # let go at the end: it is masked when all entities in it are known
+        self._start_ns = start_ns
         self._outer = outer
         self._unspanned = unspanned
         # The process in which it began: a copy that a forked child ends is not another record.
@@ -170,6 +172,7 @@ class OpenRecording:
         except Exception as failure:  # noqa: BLE001 - whatever fails in recording must not reach the host
             trouble("intent-events: a record is incomplete", failure)
         finally:
+            self._utterance = None
             try:
                 self._span.end()
             except Exception as failure:  # noqa: BLE001 - a span processor of any make raises through end()
@@ -195,7 +198,8 @@ class OpenRecording:
             return
         attributes: dict[str, Any] = {}
         try:
-            attributes = attributes_of(trace, self._kept)
+            attributes = attributes_of(trace, self._kept(trace))
+            self._recorder.hide_actor(attributes, self._start_ns)
         finally:
             # At the end of the last call, because the SDK evicts the oldest attribute beyond its limit.
             outcome = attributes.pop(semconv.OUTCOME, None)
@@ -212,6 +216,14 @@ class OpenRecording:
                 way.accept(unspanned.view(attributes))
         if outcome == Outcome.ERROR:
             span.set_status(StatusCode.ERROR)
+
+    def _kept(self, trace: IntentTrace) -> TextRecord | None:
+        """What may be kept of the utterance; None when the handler has no text."""
+        if self._utterance is None:
+            return None
+        given = trace.entity_spans
+        entities = () if given is None else entity_spans(given)
+        return self._recorder.privacy.record(self._utterance, self._start_ns, entities)
 
 
 class NotRecording(OpenRecording):
@@ -301,8 +313,21 @@ class Recorder:
                 self._unrecorded.add(1)
                 trouble(_UNRECORDED)
         trace = IntentTrace(event_id=event_id, delivery=track(event_id), **fields)
-        kept = self.privacy.record(str.__str__(utterance)) if isinstance(utterance, str) else None
-        return OpenRecording(self, span, event_id, trace, kept, None, unspanned)
+        raw = str.__str__(utterance) if isinstance(utterance, str) else None
+        return OpenRecording(self, span, event_id, trace, raw, None, unspanned, start_ns)
+
+    def hide_actor(self, attributes: dict[str, Any], at_ns: int) -> None:
+        """Record whoever speaks as the settings say.
+
+        Args:
+            attributes: attributes of the record, changed in place.
+            at_ns: when the utterance began, nanoseconds since 1970.
+        """
+        actors = self.privacy.actors
+        if actors is not None and actors.mode != "plain":
+            recorded = actors.recorded(attributes.pop(semconv.ACTOR_ID, ""), at_ns)
+            if recorded:
+                attributes[semconv.ACTOR_ID] = recorded
 
     def bind(self, provider: TracerProvider) -> Tracer:
         """Make spans with the tracer of this provider from now on, and give it."""
