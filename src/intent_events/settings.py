@@ -165,6 +165,11 @@ class RecordSettings(_Settings):
         description="Configuration file of Presidio's analyzer, for `INTENT_EVENTS_PREVIEW=presidio`.",
         json_schema_extra=_variable("INTENT_EVENTS_PRESIDIO"),
     )
+    span_attributes: Listed = Field(
+        default=(),
+        description="Attributes of your own that your code may set on our spans, separated by commas.",
+        json_schema_extra=_variable("INTENT_EVENTS_SPAN_ATTRIBUTES"),
+    )
     synthetic: bool = Field(
         default=False,
         description="`true` marks every record of this process as test traffic, which reports leave out.",

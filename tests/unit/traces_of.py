@@ -34,6 +34,7 @@ def values_of(name: str, texts: st.SearchStrategy[str]) -> st.SearchStrategy[Any
     attribute = columns.UTTERANCE[name]
     return {
         Kind.TEXT: texts,
+        Kind.WORD: st.sampled_from(["scope-101", "E-1", "e.timeout_2", "acme"]),
         Kind.TEXTS: st.one_of(
             st.lists(texts.filter(bool), max_size=3), texts.filter(bool).map(lambda one: [one] * 100)
         ),

@@ -96,6 +96,7 @@ def make_recorder(
     return Recorder(
         privacy,
         synthetic=settings.synthetic,
+        allowed=frozenset(settings.span_attributes),
         tracer=get_tracer(SCOPE_NAME, __version__, tracer_provider),
         meter=get_meter(SCOPE_NAME, __version__, meter_provider),
     )

@@ -19,6 +19,7 @@ from intent_events.delivery import ending, track
 from intent_events.identity import event_id_of
 from intent_events.instrument.attributes import attributes_of
 from intent_events.instrument.direct import Unspanned, direct_way
+from intent_events.instrument.guard import GuardedSpan, Withheld, type_of
 from intent_events.instrument.troubles import trouble
 from intent_events.instrument.turns import Turns
 from intent_events.mending import field_of, text
@@ -37,6 +38,12 @@ Attached = tuple[Token[Any], Token[Recording | None]]
 _UNRECORDED: Final = (
     "intent-events: no span is recording, so utterances are not stored: set up an OpenTelemetry SDK "
     "that samples them, or set INTENT_EVENTS_DSN and install intent-events-exporter"
+)
+
+
+_WITHHELD: Final = (
+    "intent-events: code within an utterance put something on its span that may not leave on it: see the metric "
+    "intent_events.attributes.withheld, and INTENT_EVENTS_SPAN_ATTRIBUTES"
 )
 
 
@@ -76,7 +83,8 @@ class OpenRecording:
     """One utterance while it is being handled; also a nested call or a stage of it, which leaves a child span only."""
 
     __slots__ = (
-        *("_asked", "_asked_as", "_emitter_id", "_outer", "_recorder", "_span", "_start_ns", "_unspanned", "_utterance"),
+        *("_asked", "_asked_as", "_emitter_id", "_outer", "_recorder", "_span", "_start_ns", "_unspanned"),
+        *("_utterance", "_visible"),
         *("ended", "event_id", "trace"),
     )
 
@@ -93,6 +101,7 @@ class OpenRecording:
     ) -> None:
         self._recorder = recorder
         self._span = span
+        self._visible = GuardedSpan(span, recorder.withhold, recorder.allowed)
         self._utterance = utterance  # let go at the end: it is masked when all entities in it are known
         self._start_ns = start_ns
         self._outer = outer
@@ -117,7 +126,7 @@ class OpenRecording:
 
     def attach(self) -> Attached | None:
         """Make the span current in this task or thread; give the result to :meth:`detach` in the same one."""
-        token = context_api.attach(set_span_in_context(self._span))
+        token = context_api.attach(set_span_in_context(self._visible))
         return token, active_recording.set(self._outer or self)
 
     def detach(self, attached: Attached | None) -> None:
@@ -255,13 +264,14 @@ class NotRecording(OpenRecording):
 class Recorder:
     """Begins recordings with one tracer and one set of privacy rules."""
 
-    __slots__ = ("_tracer", "_unrecorded", "privacy", "synthetic", "turns")
+    __slots__ = ("_tracer", "_unrecorded", "_withheld", "allowed", "privacy", "synthetic", "turns")
 
     def __init__(
         self,
         privacy: Privacy,
         *,
         synthetic: bool = False,
+        allowed: frozenset[str] = frozenset(),
         tracer: Tracer | None = None,
         meter: Meter | None = None,
     ) -> None:
@@ -270,6 +280,7 @@ class Recorder:
         Args:
             privacy: what may be kept of a text.
             synthetic: mark every record as test traffic.
+            allowed: attributes of the host's that it may set on our spans.
             tracer: makes the spans; None takes the global provider's.
             meter: makes the metrics; None takes the global provider's.
         """
@@ -277,7 +288,14 @@ class Recorder:
         self.turns = Turns()
         self.synthetic = synthetic
         self._tracer = tracer or get_tracer(SCOPE_NAME, __version__)
-        self._unrecorded = (meter or get_meter(SCOPE_NAME, __version__)).create_counter(
+        self.allowed: Final = allowed
+        meter = meter or get_meter(SCOPE_NAME, __version__)
+        self._withheld = meter.create_counter(
+            "intent_events.attributes.withheld",
+            unit="{item}",
+            description="What code within an utterance set on its span and did not stay there, by the reason.",
+        )
+        self._unrecorded = meter.create_counter(
             "intent_events.records.unrecorded",
             unit="{record}",
             description="Utterances of which no span was recording, so that no row can be written.",
@@ -287,6 +305,11 @@ class Recorder:
     def tracer(self) -> Tracer:
         """Makes the spans."""
         return self._tracer
+
+    def withhold(self, why: Withheld) -> None:
+        """Count something that was set on our span and does not stay there."""
+        self._withheld.add(1, {"error.type": why.value})
+        trouble(_WITHHELD)
 
     def begin(self, utterance: object, fields: Mapping[str, Any]) -> OpenRecording:
         """Start the span of an utterance, or a child span when one is being handled in this context already.
@@ -348,12 +371,6 @@ class Recorder:
         if session is not None and session != asked and trace.parent_event_id is None:
             trace.parent_event_id = self.turns.answered_by(session)
         return session
-
-
-def type_of(error: BaseException) -> str:
-    """Class of an exception as ``error.type`` spells it: with its module unless it is a built-in one."""
-    kind = type(error)
-    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
 
 
 def _judge(trace: IntentTrace, error: BaseException) -> None:
