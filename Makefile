@@ -11,7 +11,7 @@ export UV_PYTHON_DOWNLOADS := never
 export UV_SYSTEM_CERTS := 1
 export VIRTUAL_ENV :=
 
-.PHONY: help setup demo test check format lock bench clean
+.PHONY: help setup demo test check format lock bench privacy clean
 
 help:  ## Show the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 10
@@ -43,6 +43,9 @@ check: setup  ## Format, lint, types and import layers
 
 bench: setup  ## Measure the budgets as ratios inside one run; wants a quiet machine
 	cd tests && ../$(BIN)/python -m benchmarks $(BENCH)
+
+privacy: setup  ## Compare ways of masking on planted values, and Presidio; writes docs/privacy.md
+	cd tests && ../$(BIN)/python -m benchmarks.privacy $(PRIVACY)
 
 format: setup  ## Format and fix what the linter can fix
 	$(BIN)/ruff format .

@@ -62,7 +62,7 @@ def shown_kind(kind: str, vocabulary: Container[str]) -> str:
     """How a kind is shown: as it is when it says nothing of the value."""
     lower = kind.lower()
     if lower in ENTITY_KINDS or (lower and all(word in vocabulary for word in lower.replace("_", " ").split(" "))):
-        return f"<{lower}>"
+        return f"<{lower.replace(' ', '_')}>"  # a preview is cut at spaces
     return ENTITY
 
 

@@ -190,7 +190,10 @@ class Masker:
     def _joined(self, lower: str) -> int | None:
         """Class of what is joined of words; None when one of them is not known."""
         together = spoken = 0
-        for part in JOINTS.split(lower):
+        parts = JOINTS.split(lower)
+        if max(map(len, parts)) == 1:
+            return None  # "s.a.", "a/s": the form of a company
+        for part in parts:
             known = self._words.get(part)
             if known is None:
                 return None

@@ -8,10 +8,9 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from enum import StrEnum
 from functools import cache
-from importlib import import_module
 from ipaddress import ip_address
 from re import compile as pattern
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, cast
 from unicodedata import category
 from unicodedata import normalize as unicode_form
 
@@ -53,9 +52,9 @@ class Found(NamedTuple):
 _NATIONAL: Final[dict[int, str]] = {
     8: "au.tfn cl.rut ie.pps",
     9: "au.tfn ca.sin cl.rut cz.rc es.nie es.nif ie.pps il.idnr nl.bsn pt.nif us.itin us.ssn",
-    10: "at.vnr bg.egn cz.rc dk.cpr fi.hetu gb.nhs in_.pan se.personnummer",
+    10: "at.vnr bg.egn cz.rc dk.cpr fi.hetu gb.nhs in.pan se.personnummer",
     11: "be.nn br.cpf de.idnr ee.ik gr.amka hr.oib lt.asmens no.fodselsnummer pl.pesel tr.tckimlik",
-    12: "in_.aadhaar pt.cc se.personnummer",
+    12: "in.aadhaar pt.cc se.personnummer",
     13: "ch.ssn kr.rrn ro.cnp si.emso th.pin za.idnr",
     14: "br.cnpj",
     15: "fr.nir",
@@ -118,16 +117,24 @@ class Patterns:
         Raises:
             SettingsError: the extra is not installed.
         """
-        self._phones: Any = _needed("phonenumbers")
+        try:
+            import phonenumbers  # noqa: PLC0415 - an extra, which may be missing, and that has to be said kindly
+            from stdnum import get_cc_module, iban, isin, lei, luhn  # noqa: PLC0415 - the same
+        except ModuleNotFoundError as error:  # the extra is not installed
+            raise SettingsError(
+                f"detection of patterns needs {error.name}: pip install 'intent-events[patterns]'"
+            ) from error
+        self._phones: Any = phonenumbers
         self._regions = regions
         self._numbers: tuple[tuple[PersonalKind, range, Callable[[str], bool]], ...] = (
-            (PersonalKind.IBAN, range(15, _LONGEST_NUMBER + 1), _needed("stdnum.iban").is_valid),
-            (PersonalKind.LEI, range(20, 21), _needed("stdnum.lei").is_valid),
-            (PersonalKind.ISIN, range(12, 13), _needed("stdnum.isin").is_valid),
-            (PersonalKind.CARD, _CARD, _needed("stdnum.luhn").is_valid),
+            (PersonalKind.IBAN, range(15, _LONGEST_NUMBER + 1), iban.is_valid),
+            (PersonalKind.LEI, range(20, 21), lei.is_valid),
+            (PersonalKind.ISIN, range(12, 13), isin.is_valid),
+            (PersonalKind.CARD, _CARD, luhn.is_valid),
         )
+        get_module = cast("Any", get_cc_module)
         self._national: dict[int, tuple[Callable[[str], bool], ...]] = {
-            length: tuple(_needed(f"stdnum.{name}").is_valid for name in names.split())
+            length: tuple(get_module(*name.split(".")).is_valid for name in names.split())
             for length, names in _NATIONAL.items()
         }
 
@@ -243,12 +250,3 @@ def _is_address(written: str) -> bool:
     except ValueError:  # a time, a number, or a word of hexadecimal letters
         return False
     return any(map(str.isdigit, written))
-
-
-def _needed(module: str) -> Any:
-    try:
-        return import_module(module)
-    except ModuleNotFoundError as error:  # the extra is not installed
-        raise SettingsError(
-            f"detection of patterns needs {module.partition('.')[0]}: pip install 'intent-events[patterns]'"
-        ) from error
