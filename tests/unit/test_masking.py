@@ -9,7 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from intent_events.errors import SettingsError
-from intent_events.privacy import PREVIEW_CHARACTERS, Masker, load_vocabulary, masking, shipped_vocabulary
+from intent_events.privacy import (
+    PREVIEW_CHARACTERS,
+    Masker,
+    load_vocabularies,
+    load_vocabulary,
+    masking,
+    shipped_vocabulary,
+)
 from intent_events.privacy.vocabulary import words_of
 from unit.odd_values import ANY_TEXT
 
@@ -139,6 +146,65 @@ def test_texts_of_100_000_characters(text: str) -> None:
 def test_preview_of(text: str, preview: str) -> None:
     """Words are shown, values are their kinds, and equal kinds in a row are one."""
     assert MASKER.mask(text).preview == preview
+
+
+@pytest.mark.parametrize(
+    ("text", "preview"),
+    [
+        ("is Bank of Zebedee the custodian", "is <name?> the custodian"),
+        ("is the bank of zebedee a custodian", "is the bank of <name?> a custodian"),
+        ("add zebedee bank and quux", "add <name?>"),
+        ("Mark Zebedee called", "<name?> called"),
+        ("ask mark zebedee", "ask <name?>"),
+        ("mark it as done", "mark it as done"),
+        ("Mr. Price said no", "<name?> said no"),
+        ("send it to 12 main street, please", "send it to <number> please"),
+        ("on 12 march or in march", "on <number> or in march"),
+        ("unit 4711 of the fund", "<number> of the fund"),
+        ("my pin is four seven one one", "my pin is <number>"),
+        ("four-seven-one-one", "<name?>"),
+        ("it took two days", "it took two days"),
+        ("transfer 5 to 10", "transfer <number> to <number>"),
+        ("from Zebedee to Quux", "from <name?> to <name?>"),
+        ("zebedee s.a. and quux a/s", "<name?>"),
+        ("PLEASE OPEN THE KYC CASE", "<name?> KYC <name?>"),
+        ("I think I'm right, I do", "I think I'm right, I do"),
+        ("the deFi iPhone", "the <name?>"),
+        ("open - close", "open close"),
+        ("\uff4f\uff50\uff45\uff4e the \uff23\uff21\uff33\uff25", "open the <name?>"),
+        ("\u043epen the c\u0430se", "<name?>"),
+        ("o\u200bpen the\u202e case", "<name?> case"),
+        ("4\u20e3 7\ufe0f\u20e3 \u2463 \u0664\u0667", "<id> <number>"),
+    ],
+)
+def test_words_in_the_company_of_values(text: str, preview: str) -> None:
+    """Words that belong to names, addresses and numbers go with them; the same words by themselves are shown."""
+    vocabulary = shipped_vocabulary() | {"bank", "mark", "main street", "march", "unit", "of the", "price"}
+    assert Masker(vocabulary).mask(text).preview == preview
+
+
+def test_a_vocabulary_of_another_language() -> None:
+    """Words of any script are shown when a vocabulary has them, however they are composed, and names are not."""
+    masker = Masker(["назначить хранителем", "تعيين أمين الحفظ", "Zur Straße", "nommer le dépositaire"])
+    assert masker.mask("Назначить Голдман хранителем").preview == "Назначить <name?> хранителем"
+    assert masker.mask("تعيين غولدمان أمين الحفظ").preview == "تعيين <name?> أمين الحفظ"
+    assert masker.mask("nommer Zebedee le de\u0301positaire").preview == "nommer <name?> le dépositaire"
+    assert masker.mask("zur straße").template == "zur straße"
+
+
+def test_a_registry_is_a_vocabulary(tmp_path: Path) -> None:
+    """Phrases and descriptions of a registry in JSON lines are taken, and nothing else of it."""
+    path = tmp_path / "registry.jsonl"
+    path.write_text(
+        '{"verb": "a.zebedee", "phrases": ["Novate the CDS", 7], "description": "moves it"}\n\n'
+        '[1]\n{"phrases": "quux"}\n'
+    )
+    assert load_vocabulary(path) == {"Novate the CDS", "moves it"}
+    assert Masker(load_vocabulary(path)).mask("novate the CDS zebedee").preview == "novate the CDS <name?>"
+    path.write_text("{")
+    with pytest.raises(SettingsError, match=r"registry\.jsonl cannot be read \(JSONDecodeError\)"):
+        load_vocabulary(path)
+    assert load_vocabularies([]) == frozenset()
 
 
 def test_a_preview_of_exactly_80_characters_is_not_cut() -> None:

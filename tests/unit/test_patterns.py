@@ -5,13 +5,18 @@ import sys
 from collections import Counter
 from collections.abc import Callable
 from operator import methodcaller
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from intent_events.errors import SettingsError
-from intent_events.privacy.patterns import Patterns, PersonalKind, cleaned, kinds_in
+from intent_events.instrument.current import make_privacy
+from intent_events.privacy.detecting import DetectingMasker, presidio_detector
+from intent_events.privacy.patterns import Found, Patterns, PersonalKind, cleaned, kinds_in
+from intent_events.settings import RecordSettings
 from unit.odd_values import ANY_TEXT
 
 PATTERNS = Patterns()
@@ -20,6 +25,7 @@ VALUES = {
     "550e8400-e29b-41d4-a716-446655440000": PersonalKind.UUID,
     "DE89 3704 0044 0532 0130 00": PersonalKind.IBAN,
     "GB29NWBK60161331926819": PersonalKind.IBAN,
+    "gb29 nwbk 6016 1331 9268 19": PersonalKind.IBAN,
     "5493001KJTIIGC8Y1R12": PersonalKind.LEI,
     "US0378331005": PersonalKind.ISIN,
     "4111-1111-1111-1111": PersonalKind.CARD,
@@ -97,6 +103,59 @@ def test_a_cleaned_text_has_ascii_digits_and_nothing_unseen(text: str) -> None:
     assert cleaned(clean) == clean
     assert all(not each.isdecimal() or each.isascii() for each in clean)
     assert not {"\u200b", "\u202e", "\u2066", "\ufeff"} & set(clean)
+
+
+def test_a_preview_by_detection_is_cut_between_words() -> None:
+    """What is not found is shown, in at most 80 characters; a first word that is too long is left out whole."""
+    masker = DetectingMasker()
+    assert masker.mask("Mail a@b.example,  Zebedee").preview == "Mail <email>, Zebedee"
+    assert masker.mask("Mail a@b.example,  Zebedee").template == "mail <email>, zebedee"
+    assert masker.mask("x" * 100).preview == "…"
+    assert masker.mask("word " * 30).preview == "word " * 15 + "…"
+
+
+def test_several_detectors() -> None:
+    """What any of them finds is hidden, once, by the kind of whichever begins first."""
+    text = "ask Zebedee Quux"
+    masker = DetectingMasker(lambda _: [Found(4, 16, "person")], lambda _: [Found(12, 16, "city"), Found(0, 3, "verb")])
+    assert masker.mask(text).preview == "<verb> <person>"
+
+
+def test_presidio_is_named_when_it_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error says what to install."""
+    monkeypatch.setitem(sys.modules, "presidio_analyzer", None)
+    with pytest.raises(SettingsError, match=r"pip install 'intent-events\[presidio\]'"):
+        presidio_detector()
+
+
+def presidio_module(create: Callable[[], object]) -> ModuleType:
+    """A module that looks like Presidio's, which is too large to be part of every set-up."""
+    module = ModuleType("presidio_analyzer")
+
+    def provider(**_: object) -> SimpleNamespace:
+        return SimpleNamespace(create_engine=create)
+
+    vars(module)["AnalyzerEngineProvider"] = provider
+    return module
+
+
+def test_what_presidio_finds_is_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its entities become kinds in small letters."""
+
+    def analyze(text: str, language: str) -> list[SimpleNamespace]:
+        assert language == "en"
+        return [SimpleNamespace(start=text.index("Zebedee"), end=len(text), entity_type="PERSON")]
+
+    monkeypatch.setitem(sys.modules, "presidio_analyzer", presidio_module(lambda: SimpleNamespace(analyze=analyze)))
+    privacy = make_privacy(RecordSettings.from_environment({"INTENT_EVENTS_PREVIEW": "presidio"}))
+    assert privacy.record("mail a@b.example to Zebedee").preview == "mail <email> to <person>"
+
+
+def test_a_model_that_presidio_cannot_load(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where spaCy ends the process, when it cannot download a model, the error names the setting instead."""
+    monkeypatch.setitem(sys.modules, "presidio_analyzer", presidio_module(lambda: sys.exit("no network")))
+    with pytest.raises(SettingsError, match=r"\(SystemExit\).*INTENT_EVENTS_PRESIDIO"):
+        presidio_detector(Path("none.yaml"))
 
 
 def test_the_extra_is_named_when_it_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:

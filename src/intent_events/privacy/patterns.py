@@ -65,6 +65,7 @@ _NATIONAL: Final[dict[int, str]] = {
 
 _CARD: Final = range(12, 20)
 _LONGEST_NUMBER: Final = 34
+_FOUR: Final = 4
 _MOST_GROUPS: Final = 9
 _LEAST_DIGITS: Final = 5
 _SHORT_WORD: Final = 2
@@ -72,6 +73,7 @@ _PHONE_DIGITS: Final = 6
 _AROUND: Final = "\"'()[]{}<>«»*_`.,;:!?…“”\u2018\u2019"
 _WORDS: Final = pattern(r"\S+")
 _GROUPS: Final = pattern(r"[A-Za-z0-9]+")
+_IBAN_BEGINS: Final = pattern("[A-Za-z]{2}[0-9]{2}")
 _JOINT: Final = pattern(r"[ \-./]")
 _UUID: Final = pattern(r"(?<![0-9A-Za-z])[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}(?![0-9A-Za-z])")
 _IP: Final = pattern(r"(?<![0-9A-Za-z.:])[0-9a-fA-F:.]{2,45}(?![0-9A-Za-z])")
@@ -179,11 +181,12 @@ class Patterns:
         if not _may_be_part(text[start:end]):
             return None
         compact, longest, last_end = "", None, start
+        may_be_part = _may_be_of_iban if _IBAN_BEGINS.match(text, start) else _may_be_part
         for at, group_end in groups[first : first + _MOST_GROUPS]:
             part = text[at:group_end]
             joined = at == start or (at == last_end + 1 and _JOINT.match(text, last_end) is not None)
             compact += part.upper()
-            if not joined or len(compact) > _LONGEST_NUMBER or not _may_be_part(part):
+            if not joined or len(compact) > _LONGEST_NUMBER or not may_be_part(part):
                 break
             last_end = group_end
             kind = self._kind_of(compact, text[start:group_end])
@@ -223,7 +226,12 @@ def _default() -> Patterns:
 
 
 def _may_be_part(group: str) -> bool:
-    return len(group) <= _SHORT_WORD or any(map(str.isdigit, group)) or (group.isupper() and len(group) <= 4)  # noqa: PLR2004 - IBANs are written in fours
+    return len(group) <= _SHORT_WORD or any(map(str.isdigit, group))
+
+
+def _may_be_of_iban(group: str) -> bool:
+    """IBANs are written in fours, some of letters alone."""
+    return len(group) <= _FOUR or any(map(str.isdigit, group))
 
 
 def _emails(text: str) -> Iterable[Found]:
