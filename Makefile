@@ -11,7 +11,7 @@ export UV_PYTHON_DOWNLOADS := never
 export UV_SYSTEM_CERTS := 1
 export VIRTUAL_ENV :=
 
-.PHONY: help setup demo test check format lock bench clean
+.PHONY: help setup demo test check format lock bench privacy clean
 
 help:  ## Show the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 10
@@ -44,6 +44,9 @@ check: setup  ## Format, lint, types and import layers
 bench: setup  ## Measure the budgets as ratios inside one run; wants a quiet machine
 	cd tests && ../$(BIN)/python -m benchmarks $(BENCH)
 
+privacy: setup  ## Compare ways of masking on planted values, and Presidio; writes docs/privacy.md
+	cd tests && ../$(BIN)/python -m benchmarks.privacy $(PRIVACY)
+
 format: setup  ## Format and fix what the linter can fix
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
@@ -51,7 +54,7 @@ format: setup  ## Format and fix what the linter can fix
 lock: $(UV)  ## Resolve requirements.lock anew from the two pyproject files
 	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url \
 	  --no-emit-package intent-events --no-emit-package intent-events-exporter --group dev \
-	  pyproject.toml exporter/pyproject.toml --all-extras --output-file requirements.lock
+	  pyproject.toml exporter/pyproject.toml --output-file requirements.lock
 
 clean:  ## Remove what the targets made
 	rm -rf .venv $(TOOLS) .bench .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage*

@@ -44,6 +44,8 @@ class Kind(IntEnum):
     """How a value is read."""
 
     TEXT = auto()
+    WORD = auto()
+    """Text of one word of a given shape; another one is refused, for it could be a message or a name."""
     TEXTS = auto()
     LABEL = auto()
     """Text of an open enum: unknown values stay and are flagged."""
@@ -65,6 +67,7 @@ class Attribute(NamedTuple):
         missing: quality flag of an absent value, for columns that must have one.
         known: values of an open enum that are not odd.
         limit: characters that a text may have, or the largest number of an integer.
+        shape: regular expression that a word fits as a whole.
     """
 
     key: str
@@ -73,6 +76,7 @@ class Attribute(NamedTuple):
     missing: Quality | None = None
     known: frozenset[str] = frozenset()
     limit: int = semconv.MAX_STRING
+    shape: str = ""
 
 
 def _label(key: str, values: type[Enum], odd: Quality, missing: Quality | None = None) -> Attribute:
@@ -81,11 +85,23 @@ def _label(key: str, values: type[Enum], odd: Quality, missing: Quality | None =
 
 _PREVIEW: Final = 80
 
+CODE: Final = "[!-~]{1,256}"
+"""A class, a code or a hash: printable ASCII without white space, which a message has."""
+
+_ID_LETTERS: Final = "._:/#=+-"
+
+ID: Final = (
+    f"[a-z0-9{_ID_LETTERS}]{{1,64}}|[A-Z0-9{_ID_LETTERS}]{{1,64}}"
+    f"|[A-Za-z{_ID_LETTERS}]{{0,63}}[0-9][A-Za-z0-9{_ID_LETTERS}]{{0,63}}"
+)
+"""An id: one word in small letters, or in capitals, or with a digit. A name has white space, or a capital and small
+letters without a digit."""
+
 _OF_EVERY_RECORD: Final = {
     "schema_version": Attribute(semconv.RECORD_SCHEMA_VERSION, Kind.INTEGER, limit=(1 << 31) - 1),
     "emitter_id": Attribute(semconv.EMITTER_ID, Kind.STRICT_UUID, Quality.EMITTER_ID_INVALID),
     "emitter_seq": Attribute(semconv.EMITTER_SEQ, Kind.INTEGER, limit=(1 << 63) - 1),
-    "error_code": Attribute(semconv.ERROR_TYPE),
+    "error_code": Attribute(semconv.ERROR_TYPE, Kind.WORD, shape=CODE),
     "synthetic": Attribute(semconv.SYNTHETIC, Kind.BOOLEAN),
     "prompt_version": Attribute(semconv.PROMPT_VERSION),
     "hash_key_id": Attribute(semconv.UTTERANCE_HASH_KEY_ID),
@@ -110,7 +126,7 @@ UTTERANCE: Final[dict[str, Attribute]] = {
     "utterance_hash": Attribute(semconv.UTTERANCE_HASH, missing=Quality.UTTERANCE_MISSING),
     "template_hash": Attribute(semconv.UTTERANCE_TEMPLATE_HASH),
     "utterance_preview": Attribute(semconv.UTTERANCE_PREVIEW, limit=_PREVIEW),
-    "scope": Attribute(semconv.SCOPE),
+    "scope": Attribute(semconv.SCOPE, Kind.WORD, shape=ID, limit=64),
     "subject_ref_type": Attribute(semconv.SUBJECT_TYPE),
     "subject_ref_id": Attribute(semconv.SUBJECT_ID, Kind.UUID, Quality.SUBJECT_ID_DERIVED),
     "semreg_mode": _label(
@@ -126,7 +142,7 @@ UTTERANCE: Final[dict[str, Attribute]] = {
     ),
     "outcome": _label(semconv.OUTCOME, Outcome, Quality.OUTCOME_UNKNOWN, Quality.OUTCOME_MISSING),
     "missing_args": Attribute(semconv.MISSING_ARGS, Kind.TEXTS),
-    "dsl_hash": Attribute(semconv.DSL_HASH),
+    "dsl_hash": Attribute(semconv.DSL_HASH, Kind.WORD, shape=CODE),
     "run_sheet_entry_id": Attribute(
         semconv.RUN_SHEET_ENTRY_ID, Kind.UUID, Quality.RUN_SHEET_ENTRY_ID_DERIVED
     ),

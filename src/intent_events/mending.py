@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from enum import Enum
 from itertools import islice
 from math import isfinite, nan
+from re import fullmatch
 from typing import Any, Final, cast
 from uuid import UUID
 
@@ -216,6 +217,19 @@ def _text(attribute: Attribute, raw: object, quality: set[str]) -> str | None:
     return text(raw, quality, attribute.limit)
 
 
+def _word(attribute: Attribute, raw: object, quality: set[str]) -> str | None:
+    word = text(raw, quality)
+    if word is None or fits(attribute.shape, word):
+        return word
+    quality.add(Quality.VALUE_REFUSED)
+    return None
+
+
+def fits(shape: str, word: str) -> bool:
+    """Whether a word has the shape of an attribute as a whole."""
+    return fullmatch(shape, word) is not None
+
+
 def _label(attribute: Attribute, raw: object, quality: set[str]) -> str | None:
     label = text(raw, quality)
     if label is not None and label not in attribute.known:
@@ -237,6 +251,7 @@ def _uuid(attribute: Attribute, raw: object, quality: set[str]) -> UUID | None:
 
 _READERS: Final[dict[Kind, Callable[[Attribute, object, set[str]], Any]]] = {
     Kind.TEXT: _text,
+    Kind.WORD: _word,
     Kind.TEXTS: lambda _, raw, quality: texts(raw, quality),
     Kind.LABEL: _label,
     Kind.UUID: _uuid,

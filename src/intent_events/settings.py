@@ -39,8 +39,15 @@ def _listed(value: object) -> object:
     return value
 
 
+def _paths(value: object) -> object:
+    if isinstance(value, str):
+        return tuple(item.strip() for item in value.split(",") if item.strip())
+    return (value,) if isinstance(value, Path) else value
+
+
 Seconds = Annotated[float, BeforeValidator(seconds), Field(gt=0, le=_CENTURY_S, allow_inf_nan=False)]
 Listed = Annotated[tuple[str, ...], BeforeValidator(_listed)]
+Paths = Annotated[tuple[Path, ...], BeforeValidator(_paths)]
 Bytes = Annotated[int, BeforeValidator(size), Field(gt=0, le=1 << 50)]
 
 
@@ -127,15 +134,41 @@ class RecordSettings(_Settings):
         description="Public name of the key, stored beside each fingerprint.",
         json_schema_extra=_variable("INTENT_EVENTS_HASH_KEY_ID"),
     )
-    preview: Literal["masked", "off"] = Field(
+    hash_keyring: Path | None = Field(
+        default=None,
+        description="TOML file of several keys, each with the time from which it is used; all of them are live.",
+        json_schema_extra=_variable("INTENT_EVENTS_HASH_KEYRING"),
+    )
+    actor: Literal["plain", "pseudonymous", "off"] = Field(
+        default="plain",
+        description="`plain` records `actor_id` as given, `pseudonymous` a keyed hash of it, `off` nothing.",
+        json_schema_extra=_variable("INTENT_EVENTS_ACTOR"),
+    )
+    preview: Literal["masked", "patterns", "presidio", "off"] = Field(
         default="masked",
-        description="`masked` keeps a preview of known words, at most 80 characters; `off` keeps hashes only.",
+        description=(
+            "`masked` shows known words only, `patterns` hides values with a form or check digits only, `presidio` "
+            "also what its analyzer finds, `off` keeps hashes only."
+        ),
         json_schema_extra=_variable("INTENT_EVENTS_PREVIEW"),
     )
-    vocabulary: Path | None = Field(
-        default=None,
-        description="File of words that previews may show besides the shipped ones, one word or phrase a line.",
+    vocabulary: Paths = Field(
+        default=(),
+        description=(
+            "Files of words that previews may show besides the shipped ones, one word or phrase a line, or registries "
+            "in JSON lines; separated by commas."
+        ),
         json_schema_extra=_variable("INTENT_EVENTS_VOCABULARY"),
+    )
+    presidio: Path | None = Field(
+        default=None,
+        description="Configuration file of Presidio's analyzer, for `INTENT_EVENTS_PREVIEW=presidio`.",
+        json_schema_extra=_variable("INTENT_EVENTS_PRESIDIO"),
+    )
+    span_attributes: Listed = Field(
+        default=(),
+        description="Attributes of your own that your code may set on our spans, separated by commas.",
+        json_schema_extra=_variable("INTENT_EVENTS_SPAN_ATTRIBUTES"),
     )
     synthetic: bool = Field(
         default=False,

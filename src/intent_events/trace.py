@@ -48,6 +48,8 @@ class IntentTrace:
     Nothing is checked on assignment, so recording can never fail in the orchestrator: values are mended when they
     become span attributes, and the column ``quality`` says what was mended. Leave unknown things at None.
     Candidates are :class:`intent_events.Candidate` tuples, mappings with the same keys, or plain verbs, best first.
+    ``entity_spans`` are values that are known to be in the utterance, each (start, end, kind) in characters of it: the
+    preview shows their kind. They are not recorded themselves.
     """
 
     event_id: UUID = field(default_factory=_event_id)
@@ -80,6 +82,7 @@ class IntentTrace:
     boost_version: str | None = None
     registry_version: str | None = None
     synthetic: bool | None = None
+    entity_spans: Sequence[tuple[int, int, str]] | None = field(default=None, repr=False)
     delivery: Delivery | None = field(default=None, repr=False)
 
     @property

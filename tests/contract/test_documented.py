@@ -17,6 +17,8 @@ from typer.testing import CliRunner
 
 from intent_events import semconv
 from intent_events.cli.app import app
+from intent_events.instrument.guard import Withheld
+from intent_events.privacy.patterns import PersonalKind
 from intent_events.rows import RejectReason
 from intent_events.settings import SETTINGS, variable_of
 from intent_events.store.write import REFUSED
@@ -118,7 +120,7 @@ def test_every_label_is_documented() -> None:
 
 def test_every_reason_is_documented() -> None:
     """Every reason for which a record is refused or dropped is explained on some page."""
-    assert missing([*_values(RejectReason, Dropped), REFUSED]) == []
+    assert missing([*_values(RejectReason, Dropped, Withheld, PersonalKind), REFUSED]) == []
 
 
 def metric_names() -> list[str]:

@@ -74,7 +74,7 @@ def test_the_bound_of_bytes(character: str) -> None:
     for name in TRACE_FIELDS:
         if name.startswith("verb_candidates"):
             fields[name] = None if name.endswith("_total") else [Candidate(long, 0.5, long)] * 25
-        else:
+        elif name in columns.UTTERANCE:
             kind = columns.UTTERANCE[name].kind
             fields[name] = [long] * 128 if kind is Kind.TEXTS else True if kind is Kind.BOOLEAN else long
     attributes = attributes_of(IntentTrace(**fields), KEPT)

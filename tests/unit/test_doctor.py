@@ -10,11 +10,13 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from intent_events.cli.doctor import show_table
+from intent_events.privacy import HashKey, KeyRing
 from intent_events.review import doctor
 from intent_events.review.doctor_model import Check, Diagnosis, Probed, Sdk, SpoolSeen, Status, TargetSeen, Verdict
 from intent_events.settings import RecordSettings
 from intent_events.store.health import WRITTEN, Emitter, Health, Rights, Role
 
+RING: Final = KeyRing([HashKey("old", b"k" * 16), HashKey("new", b"l" * 16, 1)])
 INSERT: Final = Rights(there=True, may=frozenset({"INSERT"}))
 NO_TABLE: Final = Rights(there=False, may=frozenset())
 ROLE: Final = Role(
@@ -76,7 +78,7 @@ def test_sound_facts_are_fine() -> None:
     """Nothing is wrong with an application, a spool and a database that are as they should be."""
     checks = [
         doctor.check_settings([]),
-        doctor.check_hash_key(RecordSettings.model_validate({"hash_key": "k" * 16})),
+        doctor.check_hash_key(RecordSettings.model_validate({"hash_key": "k" * 16}), RING, 0),
         *application().values(),
         *spool().values(),
         doctor.check_database(HEALTH),
@@ -157,14 +159,15 @@ def test_a_spool_that_nobody_can_look_at() -> None:
     ("settings", "status", "says"),
     [
         ({"hash_key": "k" * 16}, Status.OK, "keyed"),
-        ({"hash_key_file": "/run/key"}, Status.OK, "keyed"),
+        ({"hash_key_file": "/run/key"}, Status.OK, "by the key 'old'; live too: 'new'"),
+        ({"hash_keyring": "/run/keys"}, Status.OK, "keyed"),
         ({}, Status.WARN, "each process makes its own"),
         ({"hash": "plain", "hash_key": "k" * 16}, Status.WARN, "plain SHA-256"),
     ],
 )
 def test_a_hash_key(settings: dict[str, str], status: Status, says: str) -> None:
     """Fingerprints that do not meet or can be reversed are worth a warning; the key itself is never shown."""
-    check = doctor.check_hash_key(RecordSettings.model_validate(settings))
+    check = doctor.check_hash_key(RecordSettings.model_validate(settings), RING, 0)
     assert check.status is status
     assert says in check.detail
     assert "kkkk" not in check.model_dump_json()

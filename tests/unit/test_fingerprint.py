@@ -10,10 +10,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from intent_events.privacy import Fingerprinter, HashKey, Masker, Privacy, TextRecord, normalize, shipped_vocabulary
+from intent_events.privacy import (
+    Fingerprinter,
+    HashKey,
+    KeyRing,
+    Masker,
+    Privacy,
+    TextRecord,
+    normalize,
+    shipped_vocabulary,
+)
 from unit.odd_values import ANY_TEXT
 
 KEY = HashKey("k1", b"0123456789abcdef")
+RING = KeyRing([KEY])
 PLAIN = Fingerprinter(None)
 KEYED = Fingerprinter(KEY)
 WORDS = st.lists(st.text(ascii_letters + "äöüßéñçжщ中文한", min_size=1, max_size=8), min_size=1, max_size=6)
@@ -91,7 +101,7 @@ def test_a_key_is_named_and_never_shown() -> None:
     assert "0123456789abcdef" not in f"{KEY!r} {KEY} {KEYED!r}"
 
 
-PRIVACY = Privacy(KEYED, Masker(shipped_vocabulary()))
+PRIVACY = Privacy(RING, Masker(shipped_vocabulary()))
 
 
 def test_template_hashes_of_utterances_that_differ_in_values_meet() -> None:
@@ -108,7 +118,7 @@ def test_template_hashes_of_utterances_that_differ_in_values_meet() -> None:
 def test_previews_off_leave_the_hashes(text: str) -> None:
     """Without previews nothing readable is kept, and the fingerprints are the same."""
     shown = PRIVACY.record(text)
-    hidden = Privacy(KEYED, Masker(shipped_vocabulary()), previews=False).record(text)
+    hidden = Privacy(RING, Masker(shipped_vocabulary()), previews=False).record(text)
     assert hidden == TextRecord(shown.hash, "k1", shown.template_hash, None)
     assert shown.preview is not None
 

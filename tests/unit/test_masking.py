@@ -9,7 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from intent_events.errors import SettingsError
-from intent_events.privacy import PREVIEW_CHARACTERS, Masker, load_vocabulary, masking, shipped_vocabulary
+from intent_events.privacy import (
+    PREVIEW_CHARACTERS,
+    Masker,
+    load_vocabularies,
+    load_vocabulary,
+    masking,
+    shipped_vocabulary,
+)
+from intent_events.privacy.vocabulary import words_of
 from unit.odd_values import ANY_TEXT
 
 MASKER = Masker(shipped_vocabulary())
@@ -89,7 +97,7 @@ def test_no_digit_and_no_address_passes(text: str) -> None:
 @given(TEXTS)
 def test_no_word_outside_of_the_vocabulary_passes(text: str) -> None:
     """Every word of a preview is one of the vocabulary, made of such, or the kind of what it stands for."""
-    known = {word for entry in shipped_vocabulary() for word in masking.words_of(entry)}
+    known = {word for entry in shipped_vocabulary() for word in words_of(entry)}
     for word in shown_words(MASKER.mask(text).preview):
         lower = word.rstrip(".,;:!?").lower()
         assert lower in known or set(regex.split(r"[-/_.'\u2019]+", lower)) <= known
@@ -140,6 +148,65 @@ def test_preview_of(text: str, preview: str) -> None:
     assert MASKER.mask(text).preview == preview
 
 
+@pytest.mark.parametrize(
+    ("text", "preview"),
+    [
+        ("is Bank of Zebedee the custodian", "is <name?> the custodian"),
+        ("is the bank of zebedee a custodian", "is the bank of <name?> a custodian"),
+        ("add zebedee bank and quux", "add <name?>"),
+        ("Mark Zebedee called", "<name?> called"),
+        ("ask mark zebedee", "ask <name?>"),
+        ("mark it as done", "mark it as done"),
+        ("Mr. Price said no", "<name?> said no"),
+        ("send it to 12 main street, please", "send it to <number> please"),
+        ("on 12 march or in march", "on <number> or in march"),
+        ("unit 4711 of the fund", "<number> of the fund"),
+        ("my pin is four seven one one", "my pin is <number>"),
+        ("four-seven-one-one", "<name?>"),
+        ("it took two days", "it took two days"),
+        ("transfer 5 to 10", "transfer <number> to <number>"),
+        ("from Zebedee to Quux", "from <name?> to <name?>"),
+        ("zebedee s.a. and quux a/s", "<name?>"),
+        ("PLEASE OPEN THE KYC CASE", "<name?> KYC <name?>"),
+        ("I think I'm right, I do", "I think I'm right, I do"),
+        ("the deFi iPhone", "the <name?>"),
+        ("open - close", "open close"),
+        ("\uff4f\uff50\uff45\uff4e the \uff23\uff21\uff33\uff25", "open the <name?>"),
+        ("\u043epen the c\u0430se", "<name?>"),
+        ("o\u200bpen the\u202e case", "<name?> case"),
+        ("4\u20e3 7\ufe0f\u20e3 \u2463 \u0664\u0667", "<id> <number>"),
+    ],
+)
+def test_words_in_the_company_of_values(text: str, preview: str) -> None:
+    """Words that belong to names, addresses and numbers go with them; the same words by themselves are shown."""
+    vocabulary = shipped_vocabulary() | {"bank", "mark", "main street", "march", "unit", "of the", "price"}
+    assert Masker(vocabulary).mask(text).preview == preview
+
+
+def test_a_vocabulary_of_another_language() -> None:
+    """Words of any script are shown when a vocabulary has them, however they are composed, and names are not."""
+    masker = Masker(["назначить хранителем", "تعيين أمين الحفظ", "Zur Straße", "nommer le dépositaire"])
+    assert masker.mask("Назначить Голдман хранителем").preview == "Назначить <name?> хранителем"
+    assert masker.mask("تعيين غولدمان أمين الحفظ").preview == "تعيين <name?> أمين الحفظ"
+    assert masker.mask("nommer Zebedee le de\u0301positaire").preview == "nommer <name?> le dépositaire"
+    assert masker.mask("zur straße").template == "zur straße"
+
+
+def test_a_registry_is_a_vocabulary(tmp_path: Path) -> None:
+    """Phrases and descriptions of a registry in JSON lines are taken, and nothing else of it."""
+    path = tmp_path / "registry.jsonl"
+    path.write_text(
+        '{"verb": "a.zebedee", "phrases": ["Novate the CDS", 7], "description": "moves it"}\n\n'
+        '[1]\n{"phrases": "quux"}\n'
+    )
+    assert load_vocabulary(path) == {"Novate the CDS", "moves it"}
+    assert Masker(load_vocabulary(path)).mask("novate the CDS zebedee").preview == "novate the CDS <name?>"
+    path.write_text("{")
+    with pytest.raises(SettingsError, match=r"registry\.jsonl cannot be read \(JSONDecodeError\)"):
+        load_vocabulary(path)
+    assert load_vocabularies([]) == frozenset()
+
+
 def test_a_preview_of_exactly_80_characters_is_not_cut() -> None:
     """The limit itself is allowed."""
     fits, beyond = "the " * 19 + "done", "the " * 19 + "doing"
@@ -153,15 +220,10 @@ def test_only_the_beginning_of_a_long_text_is_masked() -> None:
     assert MASKER.mask("a " * 2_000 + "yes").template != MASKER.mask("a " * 2_000 + "no").template
 
 
-def test_one_long_word_leaves_the_ellipsis() -> None:
-    """A cut falls between words only, so a first word that is too long is left out whole."""
-    assert MASKER.mask("the-" * 25 + "the").preview == "…"
-
-
 def test_capitals_within_a_sentence_are_a_name() -> None:
     """Names are made of common words: a capital shows a word only at the start of a sentence, or as an acronym."""
     assert MASKER.mask("Open it. Close it, Open it").preview == "Open it. Close it, <name?> it"
-    assert MASKER.mask("the NAV of the FUNDS AND INVESTMENTS").preview == "the NAV of the FUNDS AND <name?>"
+    assert MASKER.mask("the NAV of the FUNDS AND INVESTMENTS").preview == "the NAV of the <name?>"
 
 
 def test_templates_meet_where_previews_differ() -> None:
@@ -171,23 +233,23 @@ def test_templates_meet_where_previews_differ() -> None:
 
 def test_words_of_an_entry() -> None:
     """A phrase stands for its words; what has a digit, an ``@`` or no letter, and what is too long, is left out."""
-    assert masking.words_of("Set-Up the e\u0301tat 4711 a@b -- \u0301x 2nd " + "x" * 41) == [
+    assert words_of("Set-Up the e\u0301tat 4711 a@b -- \u0301x 2nd " + "x" * 41) == [
         "set-up",
         "set",
         "up",
         "the",
         "the",
-        "e\u0301tat",
-        "e\u0301tat",
+        "état",
+        "état",
     ]
 
 
 def test_the_shipped_vocabulary_holds_no_digits() -> None:
-    """It is lower case words without digits, and it is read once."""
+    """It is words without digits, and it is read once."""
     words = shipped_vocabulary()
     assert words is shipped_vocabulary()
-    assert {"assign", "custodian", "the"} <= {word for entry in words for word in entry.split()}
-    assert not any(letter.isdigit() or letter.isupper() or letter == "@" for entry in words for letter in entry)
+    assert {"assign", "custodian", "the", "KYC"} <= words
+    assert not any(letter.isdigit() or letter == "@" for entry in words for letter in entry)
 
 
 def test_a_vocabulary_file(tmp_path: Path) -> None:
@@ -195,7 +257,8 @@ def test_a_vocabulary_file(tmp_path: Path) -> None:
     path = tmp_path / "words.txt"
     path.write_text("# ours\nsub fund # two words\n\n  côté  \n", "utf-8")
     assert load_vocabulary(path) == {"sub fund", "côté"}
-    assert Masker(load_vocabulary(path)).mask("sub Zebedee CÔTÉ").preview == "sub <name?> CÔTÉ"
+    assert Masker(load_vocabulary(path)).mask("sub Zebedee CÔTÉ").preview == "sub <name?>"
+    assert Masker(load_vocabulary(path)).mask("sub zebedee co\u0302te\u0301").preview == "sub <name?> côté"
 
 
 def test_a_vocabulary_file_that_is_not_there(tmp_path: Path) -> None:

@@ -70,8 +70,8 @@ def test_a_misspelt_field_of_a_trace() -> None:
 
 
 def test_every_field_of_a_trace_is_recorded(traced: Traced) -> None:
-    """Every field can be given to the block, and each has a column, or is a list of candidates."""
-    lists = {name for name in TRACE_FIELDS if name.startswith("verb_candidates")}
+    """Every field can be given to the block, and each has a column, is a list of candidates, or masks the preview."""
+    lists = {name for name in TRACE_FIELDS if name.startswith("verb_candidates")} | {"entity_spans"}
     assert set(TRACE_FIELDS) - lists <= set(COLUMNS)
     with recording(UTTERANCE, **dict.fromkeys(TRACE_FIELDS)):
         pass

@@ -63,6 +63,8 @@ def test_a_trace_comes_back_as_its_row(trace: IntentTrace) -> None:
     flags = set(row.quality or ())
     for name in TRACE_FIELDS:
         value = getattr(trace, name)
+        if name == "entity_spans":
+            continue  # what is known of the text is no record of its own
         if name.endswith("_total"):
             items = getattr(trace, name.removesuffix("_total"))
             assert getattr(row, name) == (None if items is None else len(items))

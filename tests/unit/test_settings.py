@@ -42,13 +42,13 @@ def test_every_variable() -> None:
             "INTENT_EVENTS_HASH_KEY_FILE": "key",
             "INTENT_EVENTS_HASH_KEY_ID": "k-1",
             "INTENT_EVENTS_PREVIEW": "off",
-            "INTENT_EVENTS_VOCABULARY": "words.txt",
+            "INTENT_EVENTS_VOCABULARY": "words.txt, registry.jsonl",
             "INTENT_EVENTS_SYNTHETIC": "true",
             "INTENT_EVENTS_UNKNOWN": "is nobody's business",
         }
     )
     assert record.targets == ("a:b", "c:D.e", "f:g")
-    assert (record.mapping, record.vocabulary) == (Path("mapping.toml"), Path("words.txt"))
+    assert (record.mapping, record.vocabulary) == (Path("mapping.toml"), (Path("words.txt"), Path("registry.jsonl")))
     assert (record.hash, record.preview, record.synthetic, record.hash_key_id) == ("plain", "off", True, "k-1")
     delivery = DeliverySettings.from_environment(
         {
@@ -182,7 +182,7 @@ def test_a_vocabulary_of_the_settings(tmp_path: Path) -> None:
     """Words of the settings' file are shown besides the shipped ones and the given ones."""
     path = tmp_path / "words"
     path.write_text("zanzibar")
-    privacy = make_privacy(RecordSettings(vocabulary=path), frozenset({"spice"}))
+    privacy = make_privacy(RecordSettings(vocabulary=(path,)), frozenset({"spice"}))
     assert privacy.record("the spice of zanzibar and pemba").preview == "the spice of zanzibar and <name?>"
 
 

@@ -29,9 +29,12 @@ def values_of(name: str, texts: st.SearchStrategy[str]) -> st.SearchStrategy[Any
         score = st.floats(-1e300, 1e300)
         candidate = st.builds(Candidate, texts.filter(bool), score, texts)
         return st.one_of(st.lists(candidate, min_size=1, max_size=3), candidate.map(lambda one: [one] * 25))
+    if name == "entity_spans":
+        return st.just([(0, 1, "person")])
     attribute = columns.UTTERANCE[name]
     return {
         Kind.TEXT: texts,
+        Kind.WORD: st.sampled_from(["scope-101", "E-1", "e.timeout_2", "acme"]),
         Kind.TEXTS: st.one_of(
             st.lists(texts.filter(bool), max_size=3), texts.filter(bool).map(lambda one: [one] * 100)
         ),
@@ -94,6 +97,8 @@ def known_value(name: str) -> Any:
     """A value of a field that needs no mending."""
     if name.startswith("verb_candidates"):
         return None if name.endswith("_total") else [Candidate("a.b", 0.5, "x")]
+    if name == "entity_spans":
+        return [(0, 1, "person")]
     attribute = columns.UTTERANCE[name]
     values = {Kind.TEXTS: ["a", "b"], Kind.BOOLEAN: True, Kind.LABEL: min(attribute.known, default="")}
     return values.get(attribute.kind, str(UUID(int=7)))

@@ -5,6 +5,7 @@ import asyncio
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from time import time_ns
 from typing import Annotated, Final
 
 import typer
@@ -12,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from intent_events.cli.doctor_facts import probed, settings_seen, spool_seen
+from intent_events.cli.doctor_facts import probed, ring_seen, settings_seen, spool_seen
 from intent_events.cli.formats import can_draw, printable
 from intent_events.cli.options import Dsn, Exit, Shown, SpoolDir, seconds_of
 from intent_events.errors import IntentEventsError, SettingsError
@@ -85,7 +86,7 @@ def doctor(
     diagnosis = Diagnosis.of(
         [
             judge.check_settings(problems),
-            judge.check_hash_key(record),
+            judge.check_hash_key(record, ring_seen(record), time_ns()),
             *judge.check_application(probed(address, timeout_s=timeout_s)),
             *judge.check_spool(spool_seen(folder, delivery.spool_max_bytes)),
             judge.check_database(health),

@@ -15,14 +15,13 @@ from pydantic import ValidationError
 
 from intent_events.errors import SettingsError
 from intent_events.instrument.mapping import load_mapping
-from intent_events.privacy import load_vocabulary
+from intent_events.privacy import KeyRing, load_vocabulary, read_ring
+from intent_events.privacy.patterns import Patterns
 from intent_events.review.doctor_model import Probed, SpoolSeen
 from intent_events.settings import (
-    MIN_KEY,
     DeliverySettings,
     RecordSettings,
     environment_with,
-    read_secret,
     variable_of,
 )
 
@@ -46,14 +45,21 @@ def settings_seen() -> tuple[RecordSettings, DeliverySettings, list[str]]:
     delivery: DeliverySettings = tried(DeliverySettings.from_environment, DeliverySettings())
     if record.mapping is not None:
         tried(lambda path=record.mapping: load_mapping(path))
-    if record.vocabulary is not None:
-        tried(lambda path=record.vocabulary: load_vocabulary(path))
-    if record.hash_key is None and record.hash_key_file is not None:
-        key = tried(lambda path=record.hash_key_file: read_secret(path, variable_of(RecordSettings, "hash_key_file")))
-        if key is not None and len(key) < MIN_KEY:
-            problems.append(f"INTENT_EVENTS_HASH_KEY_FILE: the key is too short, {MIN_KEY} characters are needed")
+    for vocabulary in record.vocabulary:
+        tried(lambda path=vocabulary: load_vocabulary(path))
+    if record.preview in {"patterns", "presidio"}:
+        tried(Patterns)
+    tried(lambda: read_ring(record))
     tried(delivery.read_dsn)
     return record, delivery, problems
+
+
+def ring_seen(record: RecordSettings) -> KeyRing | None:
+    """The live keys of these settings; None when there are none, or they cannot be used."""
+    try:
+        return read_ring(record)
+    except SettingsError:  # said among the settings
+        return None
 
 
 def spool_seen(folder: Path, max_bytes: int) -> SpoolSeen | str:

@@ -11,8 +11,20 @@ from opentelemetry.trace import TracerProvider, get_tracer
 from intent_events.errors import SettingsError
 from intent_events.instrument.recorder import SCOPE_NAME, Recorder
 from intent_events.instrument.troubles import trouble
-from intent_events.privacy import Fingerprinter, HashKey, Masker, Privacy, load_vocabulary, shipped_vocabulary
-from intent_events.settings import MIN_KEY, RecordSettings, read_secret
+from intent_events.privacy import (
+    Actors,
+    HashKey,
+    KeyRing,
+    Masker,
+    Masking,
+    Privacy,
+    load_vocabularies,
+    read_ring,
+    shipped_vocabulary,
+)
+from intent_events.privacy.detecting import DetectingMasker, presidio_detector
+from intent_events.privacy.patterns import Patterns
+from intent_events.settings import RecordSettings
 from intent_events.trace import IntentTrace, active_recording
 from intent_events.version import __version__
 
@@ -68,14 +80,23 @@ def make_recorder(
         tracer_provider: makes the tracer; None takes the global one.
         meter_provider: makes the metrics; None takes the global one.
     """
+    previews = settings.preview != "off"
     try:
-        privacy = make_privacy(settings, vocabulary)
-    except SettingsError as error:  # a key or vocabulary file cannot be read
+        ring, pseudonyms = _rings(settings)
+    except SettingsError as error:  # a key file cannot be used
         trouble(f"intent-events: {error}. Previews are off and fingerprints use a key of this process")
-        privacy = Privacy(Fingerprinter(_own_key()), Masker(()), previews=False)
+        ring = pseudonyms = KeyRing([_own_key()])
+        previews = False
+    actors = Actors(settings.actor, pseudonyms)
+    try:
+        privacy = Privacy(ring, make_masking(settings, vocabulary), previews=previews, actors=actors)
+    except SettingsError as error:  # a vocabulary file cannot be read, or an extra is not installed
+        trouble(f"intent-events: {error}. Previews are off")
+        privacy = Privacy(ring, Masker(()), previews=False, actors=actors)
     return Recorder(
         privacy,
         synthetic=settings.synthetic,
+        allowed=frozenset(settings.span_attributes),
         tracer=get_tracer(SCOPE_NAME, __version__, tracer_provider),
         meter=get_meter(SCOPE_NAME, __version__, meter_provider),
     )
@@ -85,40 +106,47 @@ def make_privacy(settings: RecordSettings, vocabulary: frozenset[str] = frozense
     """Privacy rules of these settings.
 
     Args:
-        settings: which key, whether previews.
+        settings: which keys, which previews, which actors.
         vocabulary: words that previews may show besides those of the settings.
 
     Raises:
-        SettingsError: the key or the vocabulary file cannot be read.
+        SettingsError: a key or a vocabulary file cannot be read, or an extra is not installed.
     """
-    words = shipped_vocabulary() | vocabulary
-    if settings.vocabulary is not None:
-        words |= load_vocabulary(settings.vocabulary)
-    return Privacy(Fingerprinter(_hash_key(settings)), Masker(words), previews=settings.preview == "masked")
+    ring, pseudonyms = _rings(settings)
+    actors = Actors(settings.actor, pseudonyms)
+    return Privacy(ring, make_masking(settings, vocabulary), previews=settings.preview != "off", actors=actors)
 
 
-def _hash_key(settings: RecordSettings) -> HashKey | None:
+def make_masking(settings: RecordSettings, vocabulary: frozenset[str] = frozenset()) -> Masking:
+    """How texts are masked under these settings.
+
+    Raises:
+        SettingsError: a vocabulary file cannot be read, or an extra is not installed.
+    """
+    if settings.preview in {"patterns", "presidio"}:
+        patterns = Patterns().find
+        if settings.preview == "patterns":
+            return DetectingMasker(patterns)
+        return DetectingMasker(patterns, presidio_detector(settings.presidio))
+    return Masker(shipped_vocabulary() | vocabulary | load_vocabularies(settings.vocabulary))
+
+
+def _rings(settings: RecordSettings) -> tuple[KeyRing | None, KeyRing]:
+    """Keys of the fingerprints, None for plain ones, and keys of the pseudonyms of actors."""
+    ring = read_ring(settings)
     if settings.hash == "plain":
         trouble(
             "intent-events: fingerprints are plain SHA-256, which a dictionary of likely utterances can reverse: "
             "set INTENT_EVENTS_HASH_KEY and INTENT_EVENTS_HASH=keyed"
         )
-        return None
-    if settings.hash_key is not None:
-        return HashKey(settings.hash_key_id, settings.hash_key.get_secret_value().encode())
-    if settings.hash_key_file is not None:
-        secret = read_secret(settings.hash_key_file, "INTENT_EVENTS_HASH_KEY_FILE")
-        if len(secret) < MIN_KEY:
-            raise SettingsError(
-                f"INTENT_EVENTS_HASH_KEY_FILE names {settings.hash_key_file}, whose key is too short: "
-                f"put at least {MIN_KEY} characters into it"
-            )
-        return HashKey(settings.hash_key_id, secret.encode())
-    trouble(
-        "intent-events: no INTENT_EVENTS_HASH_KEY, so this process made a key of its own: "
-        "its fingerprints do not meet those of other processes"
-    )
-    return _own_key()
+        return None, ring or KeyRing([_own_key()])
+    if ring is None:
+        trouble(
+            "intent-events: no INTENT_EVENTS_HASH_KEY, so this process made a key of its own: "
+            "its fingerprints do not meet those of other processes"
+        )
+        ring = KeyRing([_own_key()])
+    return ring, ring
 
 
 def _own_key() -> HashKey:

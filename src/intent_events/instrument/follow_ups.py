@@ -40,7 +40,7 @@ def record_reply(
     """
     try:
         recorder = current_recorder()
-        kept = recorder.privacy.record(str.__str__(text)) if isinstance(text, str) else None  # pyright: ignore[reportUnnecessaryIsInstance] - callers need not be typed
+        kept = recorder.privacy.record(str.__str__(text), time_ns()) if isinstance(text, str) else None  # pyright: ignore[reportUnnecessaryIsInstance] - callers need not be typed
         _emit(
             Record.REPLY,
             columns.REPLY,

@@ -42,6 +42,7 @@ _lists_in: Final = _picker(*_at(Kind.TEXTS))
 _flags_in: Final = _picker(*_at(Kind.BOOLEAN))
 _LABELS: Final = tuple((at, _KEYS[at], columns.UTTERANCE[_NAMES[at]].known) for at in _at(Kind.LABEL))
 _UUIDS: Final = tuple((at, _KEYS[at]) for at in _at(Kind.UUID, Kind.STRICT_UUID))
+_WORDS: Final = tuple((at, pattern(columns.UTTERANCE[_NAMES[at]].shape).fullmatch) for at in _at(Kind.WORD))
 _is_canonical: Final = pattern("[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}").fullmatch
 _PRE, _POST = (
     (prefix + VERBS, prefix + SCORES, prefix + SOURCES, prefix + TOTAL)
@@ -69,6 +70,7 @@ def quick_attributes_of(trace: IntentTrace) -> dict[str, Any] | None:
     fine = (
         _spell_labels(attributes, values)
         and _spell_uuids(attributes, values)
+        and _are_words(values)
         and _take_lists(values, texts)
         and (pre is None or _add_candidates(attributes, _PRE, pre, texts))
         and (post is None or _add_candidates(attributes, _POST, post, texts))
@@ -99,6 +101,15 @@ def _spell_uuids(attributes: dict[str, Any], values: tuple[Any, ...]) -> bool:
                 attributes[key] = str(raw)
             elif type(raw) is not str or not _is_canonical(raw):
                 return False
+    return True
+
+
+def _are_words(values: tuple[Any, ...]) -> bool:
+    """Whether words have their shapes, which are of ASCII and short."""
+    for at, has_shape in _WORDS:
+        raw = values[at]
+        if raw is not None and (type(raw) is not str or not has_shape(raw)):
+            return False
     return True
 
 

@@ -19,10 +19,11 @@ from intent_events.delivery import ending, track
 from intent_events.identity import event_id_of
 from intent_events.instrument.attributes import attributes_of
 from intent_events.instrument.direct import Unspanned, direct_way
+from intent_events.instrument.guard import GuardedSpan, Withheld, type_of
 from intent_events.instrument.troubles import trouble
 from intent_events.instrument.turns import Turns
 from intent_events.mending import field_of, text
-from intent_events.privacy import Privacy, TextRecord
+from intent_events.privacy import Privacy, TextRecord, entity_spans
 from intent_events.semconv import Outcome
 from intent_events.trace import TRACE_FIELDS, IntentTrace, Recording, active_recording
 from intent_events.version import __version__
@@ -37,6 +38,12 @@ Attached = tuple[Token[Any], Token[Recording | None]]
 _UNRECORDED: Final = (
     "intent-events: no span is recording, so utterances are not stored: set up an OpenTelemetry SDK "
     "that samples them, or set INTENT_EVENTS_DSN and install intent-events-exporter"
+)
+
+
+_WITHHELD: Final = (
+    "intent-events: code within an utterance put something on its span that may not leave on it: see the metric "
+    "intent_events.attributes.withheld, and INTENT_EVENTS_SPAN_ATTRIBUTES"
 )
 
 
@@ -76,7 +83,8 @@ class OpenRecording:
     """One utterance while it is being handled; also a nested call or a stage of it, which leaves a child span only."""
 
     __slots__ = (
-        *("_asked", "_asked_as", "_emitter_id", "_kept", "_outer", "_recorder", "_span", "_unspanned"),
+        *("_asked", "_asked_as", "_emitter_id", "_outer", "_recorder", "_span", "_start_ns", "_unspanned"),
+        *("_utterance", "_visible"),
         *("ended", "event_id", "trace"),
     )
 
@@ -86,13 +94,16 @@ class OpenRecording:
         span: Span,
         event_id: UUID,
         trace: IntentTrace,
-        kept: TextRecord | None,
+        utterance: str | None,
         outer: "OpenRecording | None" = None,
         unspanned: Unspanned | None = None,
+        start_ns: int = 0,
     ) -> None:
         self._recorder = recorder
         self._span = span
-        self._kept = kept
+        self._visible = GuardedSpan(span, recorder.withhold, recorder.allowed)
+        self._utterance = utterance  # let go at the end: it is masked when all entities in it are known
+        self._start_ns = start_ns
         self._outer = outer
         self._unspanned = unspanned
         # The process in which it began: a copy that a forked child ends is not another record.
@@ -115,7 +126,7 @@ class OpenRecording:
 
     def attach(self) -> Attached | None:
         """Make the span current in this task or thread; give the result to :meth:`detach` in the same one."""
-        token = context_api.attach(set_span_in_context(self._span))
+        token = context_api.attach(set_span_in_context(self._visible))
         return token, active_recording.set(self._outer or self)
 
     def detach(self, attached: Attached | None) -> None:
@@ -170,6 +181,7 @@ class OpenRecording:
         except Exception as failure:  # noqa: BLE001 - whatever fails in recording must not reach the host
             trouble("intent-events: a record is incomplete", failure)
         finally:
+            self._utterance = None
             try:
                 self._span.end()
             except Exception as failure:  # noqa: BLE001 - a span processor of any make raises through end()
@@ -195,7 +207,8 @@ class OpenRecording:
             return
         attributes: dict[str, Any] = {}
         try:
-            attributes = attributes_of(trace, self._kept)
+            attributes = attributes_of(trace, self._kept(trace))
+            self._recorder.hide_actor(attributes, self._start_ns)
         finally:
             # At the end of the last call, because the SDK evicts the oldest attribute beyond its limit.
             outcome = attributes.pop(semconv.OUTCOME, None)
@@ -212,6 +225,14 @@ class OpenRecording:
                 way.accept(unspanned.view(attributes))
         if outcome == Outcome.ERROR:
             span.set_status(StatusCode.ERROR)
+
+    def _kept(self, trace: IntentTrace) -> TextRecord | None:
+        """What may be kept of the utterance; None when the handler has no text."""
+        if self._utterance is None:
+            return None
+        given = trace.entity_spans
+        entities = () if given is None else entity_spans(given)
+        return self._recorder.privacy.record(self._utterance, self._start_ns, entities)
 
 
 class NotRecording(OpenRecording):
@@ -243,13 +264,14 @@ class NotRecording(OpenRecording):
 class Recorder:
     """Begins recordings with one tracer and one set of privacy rules."""
 
-    __slots__ = ("_tracer", "_unrecorded", "privacy", "synthetic", "turns")
+    __slots__ = ("_tracer", "_unrecorded", "_withheld", "allowed", "privacy", "synthetic", "turns")
 
     def __init__(
         self,
         privacy: Privacy,
         *,
         synthetic: bool = False,
+        allowed: frozenset[str] = frozenset(),
         tracer: Tracer | None = None,
         meter: Meter | None = None,
     ) -> None:
@@ -258,6 +280,7 @@ class Recorder:
         Args:
             privacy: what may be kept of a text.
             synthetic: mark every record as test traffic.
+            allowed: attributes of the host's that it may set on our spans.
             tracer: makes the spans; None takes the global provider's.
             meter: makes the metrics; None takes the global provider's.
         """
@@ -265,7 +288,14 @@ class Recorder:
         self.turns = Turns()
         self.synthetic = synthetic
         self._tracer = tracer or get_tracer(SCOPE_NAME, __version__)
-        self._unrecorded = (meter or get_meter(SCOPE_NAME, __version__)).create_counter(
+        self.allowed: Final = allowed
+        meter = meter or get_meter(SCOPE_NAME, __version__)
+        self._withheld = meter.create_counter(
+            "intent_events.attributes.withheld",
+            unit="{item}",
+            description="What code within an utterance set on its span and did not stay there, by the reason.",
+        )
+        self._unrecorded = meter.create_counter(
             "intent_events.records.unrecorded",
             unit="{record}",
             description="Utterances of which no span was recording, so that no row can be written.",
@@ -275,6 +305,11 @@ class Recorder:
     def tracer(self) -> Tracer:
         """Makes the spans."""
         return self._tracer
+
+    def withhold(self, why: Withheld) -> None:
+        """Count something that was set on our span and does not stay there."""
+        self._withheld.add(1, {"error.type": why.value})
+        trouble(_WITHHELD)
 
     def begin(self, utterance: object, fields: Mapping[str, Any]) -> OpenRecording:
         """Start the span of an utterance, or a child span when one is being handled in this context already.
@@ -301,8 +336,21 @@ class Recorder:
                 self._unrecorded.add(1)
                 trouble(_UNRECORDED)
         trace = IntentTrace(event_id=event_id, delivery=track(event_id), **fields)
-        kept = self.privacy.record(str.__str__(utterance)) if isinstance(utterance, str) else None
-        return OpenRecording(self, span, event_id, trace, kept, None, unspanned)
+        raw = str.__str__(utterance) if isinstance(utterance, str) else None
+        return OpenRecording(self, span, event_id, trace, raw, None, unspanned, start_ns)
+
+    def hide_actor(self, attributes: dict[str, Any], at_ns: int) -> None:
+        """Record whoever speaks as the settings say.
+
+        Args:
+            attributes: attributes of the record, changed in place.
+            at_ns: when the utterance began, nanoseconds since 1970.
+        """
+        actors = self.privacy.actors
+        if actors is not None and actors.mode != "plain":
+            recorded = actors.recorded(attributes.pop(semconv.ACTOR_ID, ""), at_ns)
+            if recorded:
+                attributes[semconv.ACTOR_ID] = recorded
 
     def bind(self, provider: TracerProvider) -> Tracer:
         """Make spans with the tracer of this provider from now on, and give it."""
@@ -323,12 +371,6 @@ class Recorder:
         if session is not None and session != asked and trace.parent_event_id is None:
             trace.parent_event_id = self.turns.answered_by(session)
         return session
-
-
-def type_of(error: BaseException) -> str:
-    """Class of an exception as ``error.type`` spells it: with its module unless it is a built-in one."""
-    kind = type(error)
-    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
 
 
 def _judge(trace: IntentTrace, error: BaseException) -> None:

@@ -2,29 +2,18 @@
 """Fingerprints of text: equal texts meet, and nobody without the key can guess them back."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 from unicodedata import normalize as unicode_form
+
+from intent_events.privacy.keys import HashKey, KeyRing
 
 if TYPE_CHECKING:
     from hashlib import _Hash as HASH  # pyright: ignore[reportPrivateUsage] - the only name of that type
 
 _BLOCK: Final = 64
 _PIECE: Final = 256
-
-
-@dataclass(frozen=True, slots=True)
-class HashKey:
-    """A secret that fingerprints are made with.
-
-    Attributes:
-        key_id: public name of the key, stored beside each fingerprint.
-        secret: the key itself, at least 16 bytes; never shown.
-    """
-
-    key_id: str
-    secret: bytes = field(repr=False)
+_FOLDED: Final = 4_096
 
 
 class Fingerprinter:
@@ -54,15 +43,40 @@ class Fingerprinter:
         return outer.hexdigest()
 
 
+class Fingerprinters:
+    """Fingerprinters of every live key, and the one whose epoch it is."""
+
+    __slots__ = ("_ring", "each")
+
+    def __init__(self, ring: KeyRing | None) -> None:
+        """Make fingerprints with the keys of this ring.
+
+        Args:
+            ring: None makes plain SHA-256, which a dictionary of likely utterances can reverse.
+        """
+        self._ring = ring
+        self.each: Final = (Fingerprinter(None),) if ring is None else tuple(map(Fingerprinter, ring.keys))
+
+    def at(self, at_ns: int) -> Fingerprinter:
+        """The fingerprinter of a time, nanoseconds since 1970."""
+        return self.each[0 if self._ring is None or len(self.each) == 1 else self._ring.index_at(at_ns)]
+
+
 def _begin(secret: bytes) -> "tuple[HASH, HASH]":
     block = (sha256(secret).digest() if len(secret) > _BLOCK else secret).ljust(_BLOCK, b"\0")
     return sha256(bytes(byte ^ 0x36 for byte in block)), sha256(bytes(byte ^ 0x5C for byte in block))
 
 
 def normalize(text: str) -> str:
-    """The form in which texts are compared: compatibility form, case folded, white space collapsed and trimmed."""
+    """The form in which texts are compared: compatibility form, case folded, white space collapsed and trimmed.
+
+    Behind 4,096 characters a text that is not ASCII is compared as it is written: no one types that much, and folding
+    it would take as long as the rest of the request.
+    """
     if text.isascii():
         return " ".join(text.lower().split())
+    if len(text) > _FOLDED:
+        return normalize(text[:_FOLDED]) + text[_FOLDED:]
     if len(text) > _PIECE:
         text = " ".join("".join(map(_folded, _pieces(word))) for word in text.split())
     else:

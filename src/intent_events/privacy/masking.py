@@ -6,15 +6,22 @@ order to be shown. A cut falls between words only. No grapheme spans the border 
 ever broken and no Unicode tables are needed.
 """
 
-from collections.abc import Iterable
-from functools import cache
-from importlib.resources import files
-from pathlib import Path
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from re import compile as pattern
-from typing import Final, NamedTuple
-from unicodedata import category
+from typing import Final, NamedTuple, Protocol, cast
 
-from intent_events.errors import SettingsError
+from intent_events.privacy.entities import EntitySpan, kinds_by_token
+from intent_events.privacy.vocabulary import (
+    AROUND,
+    JOINTS,
+    LONGEST_WORD,
+    WordClass,
+    capitals_of,
+    plain_form,
+    word_classes,
+    words_of,
+)
 
 PREVIEW_CHARACTERS: Final = 80
 """Longest preview, characters."""
@@ -28,13 +35,18 @@ DATE: Final = "<date>"
 ID: Final = "<id>"
 NAME: Final = "<name?>"
 
-_ACRONYM: Final = 5
 _ELLIPSIS: Final = "…"
 _TRAILING: Final = ".,;:!?"
-_AROUND: Final = "\"'“”\u2018\u2019()[]{}<>«»*_`.,;:!?…-—\u2013/\\"
+_ENDS: Final = ".!?"
+_has_value: Final = pattern("[0-9@]").search
 _DATE_SHAPE: Final = pattern(r"\d{1,4}([./-])\d{1,2}\1\d{1,4}|\d{1,2}:\d{2}(?::\d{2})?(?:am|pm)?")
 _NUMBER_SHAPE: Final = pattern(r"[+\-($€£¥#]*\d[\d.,'()\-/+]*(?:%|st|nd|rd|th|k|m|bn|eur|usd|gbp|chf)?\)?")
-_JOINTS: Final = pattern("[-/_.'\u2019]+")
+_CONNECTOR: Final = int(WordClass.CONNECTOR)
+_PLACE: Final = int(WordClass.PLACE)
+_SPOKEN: Final = int(WordClass.NUMBER)
+_NEAR_NAMES: Final = int(WordClass.NAME | WordClass.PLACE)
+_NEAR_NUMBERS: Final = int(WordClass.PLACE | WordClass.NUMBER)
+_MASKED: Final = -1
 
 
 class Masked(NamedTuple):
@@ -49,10 +61,18 @@ class Masked(NamedTuple):
     preview: str
 
 
+class Masking(Protocol):
+    """A way to mask a text."""
+
+    def mask(self, text: str, entities: Sequence[EntitySpan] = ()) -> Masked:
+        """Mask a text; linear in its length, total on any string."""
+        ...
+
+
 class Masker:
     """Shows the words of a vocabulary and masks everything else by kind."""
 
-    __slots__ = ("_vocabulary",)
+    __slots__ = ("_capitals", "_words")
 
     def __init__(self, vocabulary: Iterable[str]) -> None:
         """Show these words.
@@ -61,97 +81,179 @@ class Masker:
             vocabulary: words or phrases, in any case and language; a phrase stands for its words. A word with a digit
                 or an ``@`` is left out: such words never pass.
         """
-        self._vocabulary = frozenset(word for entry in vocabulary for word in words_of(entry))
+        entries = list(vocabulary)
+        classes = word_classes()
+        self._words = {
+            word: int(classes.get(word, WordClass.ALWAYS_SHOWN)) for entry in entries for word in words_of(entry)
+        }
+        self._capitals = frozenset(word for entry in entries for word in capitals_of(entry))
 
-    def mask(self, text: str) -> Masked:
-        """Mask a text; linear in its length, total on any string."""
-        shown: list[str] = []
-        template: list[str] = []
-        first = True
-        vocabulary = self._vocabulary
-        for token in text[:MASKED_CHARACTERS].split():
-            if token in vocabulary:
-                shown.append(token)
-                template.append(token)
-                first = False
-                continue
-            word = self._shown(token, first=first)
-            first = token[-1] in ".!?"
-            if word is None:
-                kind = _kind(token)
-                if template and template[-1] == kind:
-                    continue
-                shown.append(kind)
-                template.append(kind)
+    def mask(self, text: str, entities: Sequence[EntitySpan] = ()) -> Masked:
+        """Mask a text; linear in its length, total on any string.
+
+        Args:
+            text: the raw text.
+            entities: what of it is known to be a value, and of which kind.
+        """
+        text = text[:MASKED_CHARACTERS]
+        shown = text.split()
+        classes = list(map(self._words.get, shown))
+        declared = kinds_by_token(text, entities, self._words) if entities else {}
+        if declared:
+            for at in declared:
+                classes[at] = None
+        elif None not in classes and _SPOKEN not in classes:
+            line = " ".join(shown)
+            return Masked(line, cut(line))
+        return self._mask_some(shown, classes, declared)
+
+    def _mask_some(self, shown: list[str], classes: list[int | None], declared: dict[int, str]) -> Masked:
+        """Mask the words without a class, and those beside them that may belong to them."""
+        masked, words = self._mask_unknown(shown, classes, declared)
+        known = cast("list[int]", classes)
+        if max(known) > 0:
+            _hide_spoken(known, shown, masked)
+            _hide_company(known, shown, masked)
+            masked.sort()
+        last, kind = -2, ""
+        for at in masked:
+            if shown[at] == kind and at == last + 1:
+                shown[at] = ""
             else:
-                shown.append(word)
-                template.append(word.rstrip(_TRAILING).lower())
-        return Masked(" ".join(template), _cut(shown))
+                kind = shown[at]
+            last = at
+        preview = " ".join(filter(None, shown))
+        if not words:
+            return Masked(preview, cut(preview))
+        for at, word in words.items():
+            if known[at] != _MASKED:
+                shown[at] = word
+        return Masked(" ".join(filter(None, shown)), cut(preview))
 
-    def _shown(self, token: str, *, first: bool) -> str | None:
-        vocabulary = self._vocabulary
-        core = token.strip(_AROUND)
-        lower = core.lower()
-        if lower not in vocabulary and not (core and all(part in vocabulary for part in _JOINTS.split(lower))):
+    def _mask_unknown(
+        self, shown: list[str], classes: list[int | None], declared: dict[int, str]
+    ) -> tuple[list[int], dict[int, str]]:
+        """Give every word without a class one, or its kind; both lists are changed in place.
+
+        Returns:
+            Places of the masked words, and the compared form of those that are written in a form of their own.
+        """
+        masked: list[int] = []
+        words: dict[int, str] = {}
+        written = -1
+        for at, each in enumerate(classes):
+            if each is not None:
+                continue
+            token = shown[at]
+            kind = declared.get(at) if declared else None
+            if kind is None:
+                word = self._word(token, first=at == 0 or (written == at - 1 and shown[written][-1:] in _ENDS))
+                if word is not None:
+                    classes[at], shown[at], words[at] = word
+                    written = at
+                    continue
+                kind = _kind(token)
+            shown[at], classes[at] = kind, _MASKED
+            masked.append(at)
+        return masked, words
+
+    def _word(self, token: str, *, first: bool) -> tuple[int, str, str] | None:
+        """Class of a word that is not written as the vocabulary has it, as it is shown, and as it is compared.
+
+        None when it is masked: it is not known, or has a capital within a sentence. "State Street" is made of common
+        words.
+        """
+        if _has_value(token):
             return None
-        if not first and core[0].isupper() and not (core.isupper() and len(core) <= _ACRONYM):
-            return None  # "State Street" is made of common words: capitals within a sentence are a name
-        return core + token[-1] if token[-1] in _TRAILING else core
+        if token.isalpha() and token.isascii() and len(token) > 1 and not (first or token in self._capitals):
+            return None  # it has a capital, or the vocabulary would have had it
+        core = token.strip(AROUND)
+        if not core:
+            return _CONNECTOR, "", ""
+        if len(core) > LONGEST_WORD:
+            return None
+        core = plain_form(core)
+        lower = core.lower()
+        known = self._words.get(lower)
+        if known is None:
+            known = self._joined(lower)
+        if known is None or not (
+            core in {lower, lower[:1].upper() + lower[1:] if first else lower} or self._stands(core)
+        ):
+            return None
+        return known, core + token[-1] if token[-1] in _TRAILING else core, lower
+
+    def _stands(self, core: str) -> bool:
+        """Whether a word may have its capitals anywhere."""
+        return core in self._capitals or len(core) == 1 or core[:2] in {"I'", "I\u2019"}
+
+    def _joined(self, lower: str) -> int | None:
+        """Class of what is joined of words; None when one of them is not known."""
+        together = spoken = 0
+        parts = JOINTS.split(lower)
+        if max(map(len, parts)) == 1:
+            return None  # "s.a.", "a/s": the form of a company
+        for part in parts:
+            known = self._words.get(part)
+            if known is None:
+                return None
+            together |= known
+            spoken += known & _SPOKEN > 0
+        return together if spoken <= 1 else None
 
 
-def words_of(entry: str) -> list[str]:
-    """Words that an entry of a vocabulary lets through: those of letters and marks only."""
-    parts = (part for word in entry.lower().split() for part in (word.strip(_AROUND), *_JOINTS.split(word)))
-    return [part for part in parts if part and len(part) <= PREVIEW_CHARACTERS // 2 and _is_word(_JOINTS.sub("", part))]
+def _hide_spoken(classes: list[int], shown: list[str], masked: list[int]) -> None:
+    """Two words of numbers in a row are a number that is read out."""
+    spoken = [at for at, each in enumerate(classes) if each > 0 and each & _SPOKEN]
+    for before, at in pairwise(spoken):
+        if at == before + 1:
+            for each in (before, at):
+                if classes[each] != _MASKED:
+                    classes[each], shown[each] = _MASKED, NUMBER
+                    masked.append(each)
 
 
-def _is_word(letters: str) -> bool:
-    return letters[:1].isalpha() and all(letter.isalpha() or category(letter)[0] == "M" for letter in letters)
-
-
-@cache
-def shipped_vocabulary() -> frozenset[str]:
-    """Function words and task words of English that every masker may show."""
-    text = files("intent_events.privacy").joinpath("data/vocabulary.txt").read_text("utf-8")
-    return frozenset(_entries(text))
-
-
-def load_vocabulary(path: Path) -> frozenset[str]:
-    """Words of a vocabulary file: UTF-8, one word or phrase a line, ``#`` begins a comment.
-
-    Args:
-        path: the file.
-
-    Raises:
-        SettingsError: the file cannot be read.
-    """
-    try:
-        return frozenset(_entries(path.read_text("utf-8")))
-    except (OSError, ValueError) as error:  # not there, not readable, not UTF-8, or a path that no file can have
-        raise SettingsError(
-            f"the vocabulary file {path} cannot be read ({type(error).__name__}): give a readable UTF-8 file, "
-            "one word or phrase a line"
-        ) from error
-
-
-def _entries(text: str) -> Iterable[str]:
-    lines = (line.partition("#")[0].strip() for line in text.splitlines())
-    return (line for line in lines if line)
+def _hide_company(classes: list[int], shown: list[str], masked: list[int]) -> None:
+    """Hide words beside masked ones that are parts of names and addresses more often than not."""
+    classes.append(0)  # stands on both sides of the text
+    for at in tuple(masked):
+        kind = shown[at]
+        near = _NEAR_NAMES if kind == NAME else _NEAR_NUMBERS
+        beside = at - 1
+        while (each := classes[beside]) > 0 and each & near:
+            classes[beside], shown[beside] = _MASKED, kind
+            masked.append(beside)
+            beside -= 1
+        beside = at + 1
+        while (each := classes[beside]) > 0 and each & near:
+            classes[beside], shown[beside] = _MASKED, kind
+            masked.append(beside)
+            beside += 1
+        behind = beside
+        while (each := classes[behind]) > 0 and each & _CONNECTOR:
+            behind += 1
+        if behind > beside and classes[behind] == _MASKED and NAME in {kind, shown[behind]}:
+            for between in range(beside, behind):
+                classes[between], shown[between] = _MASKED, kind
+                masked.append(between)
+    classes.pop()
 
 
 def _kind(token: str) -> str:
-    if "@" in token or "\uff20" in token:
+    if token.isalpha():
+        return NAME
+    if "@" in token or "\uff20" in token or "\ufe6b" in token:
         return EMAIL
-    if any(map(str.isnumeric, token)):
-        core = token.strip(_AROUND).lower()
+    if _has_value(token) or (not token.isascii() and any(map(str.isnumeric, token))):
+        core = token.strip(AROUND).lower()
         if _DATE_SHAPE.fullmatch(core):
             return DATE
         return NUMBER if _NUMBER_SHAPE.fullmatch(core) else ID
     return NAME
 
 
-def _cut(words: list[str]) -> str:
-    preview = " ".join(words)
+def cut(preview: str) -> str:
+    """The first words of a preview, of at most 80 characters."""
     if len(preview) <= PREVIEW_CHARACTERS:
         return preview
     end = preview.rfind(" ", 0, PREVIEW_CHARACTERS - 1)

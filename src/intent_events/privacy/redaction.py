@@ -1,10 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """What may be kept of a text: fingerprints and, unless switched off, a masked preview."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
-from intent_events.privacy.fingerprint import Fingerprinter, normalize
-from intent_events.privacy.masking import Masker
+from intent_events.privacy.actors import Actors
+from intent_events.privacy.entities import EntitySpan
+from intent_events.privacy.fingerprint import Fingerprinters, normalize
+from intent_events.privacy.keys import KeyRing
+from intent_events.privacy.masking import Masking
 
 
 class TextRecord(NamedTuple):
@@ -24,27 +28,48 @@ class TextRecord(NamedTuple):
 
 
 class Privacy:
-    """Turns raw text into what may be kept of it."""
+    """Turns raw text into what may be kept of it.
 
-    __slots__ = ("_fingerprinter", "_masker", "_previews")
+    Attributes:
+        actors: gives the recorded form of whoever speaks; None records them as given.
+    """
 
-    def __init__(self, fingerprinter: Fingerprinter, masker: Masker, *, previews: bool = True) -> None:
-        """Keep fingerprints made by one and previews masked by the other.
+    __slots__ = ("_fingerprinters", "_masking", "_previews", "actors")
+
+    def __init__(
+        self, ring: KeyRing | None, masking: Masking, *, previews: bool = True, actors: Actors | None = None
+    ) -> None:
+        """Keep fingerprints made with one and previews masked by the other.
 
         Args:
-            fingerprinter: makes the hashes.
-            masker: decides which words may be shown.
+            ring: keys of the hashes; None makes plain SHA-256.
+            masking: decides which words may be shown.
             previews: False keeps hashes only.
+            actors: gives the recorded form of whoever speaks; None records them as given.
         """
-        self._fingerprinter = fingerprinter
-        self._masker = masker
+        self._fingerprinters = Fingerprinters(ring)
+        self._masking = masking
         self._previews = previews
+        self.actors = actors
 
-    def record(self, text: str) -> TextRecord:
-        """What may be kept of one text; linear in its length and never raises on any string."""
-        fingerprint = self._fingerprinter.fingerprint
-        masked, normal = self._masker.mask(text), normalize(text)
-        text_hash = fingerprint(normal)
-        template_hash = text_hash if masked.template == normal else fingerprint(masked.template)
-        preview = masked.preview if self._previews else None
-        return TextRecord(text_hash, self._fingerprinter.key_id, template_hash, preview)
+    def record(self, text: str, at_ns: int = 0, entities: Sequence[EntitySpan] = ()) -> TextRecord:
+        """What may be kept of one text; linear in its length and never raises on any string.
+
+        Args:
+            text: the raw text.
+            at_ns: when it was said, nanoseconds since 1970: it says which key makes the fingerprints.
+            entities: what of it is known to be a value.
+        """
+        fingerprinter = self._fingerprinters.at(at_ns)
+        masked, normal = self._masking.mask(text, entities), normalize(text)
+        text_hash = fingerprinter.fingerprint(normal)
+        template_hash = text_hash if masked.template == normal else fingerprinter.fingerprint(masked.template)
+        return TextRecord(text_hash, fingerprinter.key_id, template_hash, masked.preview if self._previews else None)
+
+    def every_record(self, text: str) -> list[TextRecord]:
+        """What is kept of a text under each live key, the oldest first: whatever a store may have of it."""
+        masked, normal = self._masking.mask(text), normalize(text)
+        return [
+            TextRecord(each.fingerprint(normal), each.key_id, each.fingerprint(masked.template), masked.preview)
+            for each in self._fingerprinters.each
+        ]

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Final
 
+from intent_events.privacy import KeyRing
 from intent_events.review.doctor_model import Check, Probed, Sdk, SpoolSeen, Status
 from intent_events.review.windows import age
 from intent_events.settings import RecordSettings
@@ -36,16 +37,26 @@ def check_settings(problems: Sequence[str]) -> Check:
     return _ok("settings", "every variable and file can be used")
 
 
-def check_hash_key(settings: RecordSettings) -> Check:
-    """Whether fingerprints of different processes meet, and cannot be reversed."""
+def check_hash_key(settings: RecordSettings, ring: KeyRing | None, at_ns: int) -> Check:
+    """Whether fingerprints of different processes meet, and cannot be reversed.
+
+    Args:
+        settings: how fingerprints are made.
+        ring: the live keys; None when there are none, or they cannot be read.
+        at_ns: the time of which the key is told, nanoseconds since 1970.
+    """
     name = "hash_key"
     if settings.hash == "plain":
         remedy = "set INTENT_EVENTS_HASH_KEY and INTENT_EVENTS_HASH=keyed"
         return _warn(name, "fingerprints are plain SHA-256, which a dictionary of likely utterances reverses", remedy)
-    if settings.hash_key is None and settings.hash_key_file is None:
-        remedy = "set INTENT_EVENTS_HASH_KEY or INTENT_EVENTS_HASH_KEY_FILE, the same everywhere"
+    if settings.hash_key is None and settings.hash_key_file is None and settings.hash_keyring is None:
+        remedy = "set INTENT_EVENTS_HASH_KEY_FILE or INTENT_EVENTS_HASH_KEYRING, the same everywhere"
         return _warn(name, "no key: each process makes its own, so that fingerprints do not meet", remedy)
-    return _ok(name, f"fingerprints are keyed, by the key {settings.hash_key_id!r}")
+    if ring is None:
+        return _fail(name, "the keys cannot be used", "see the settings above")
+    now = ring.keys[ring.index_at(at_ns)].key_id
+    others = [repr(key.key_id) for key in ring.keys if key.key_id != now]
+    return _ok(name, f"fingerprints are keyed, by the key {now!r}" + (f"; live too: {_some(others)}" if others else ""))
 
 
 def check_application(probed: Probed | str) -> Iterator[Check]:

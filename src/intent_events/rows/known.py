@@ -42,6 +42,7 @@ def _type_of(attribute: Attribute) -> Any:
         return Literal[tuple(sorted(attribute.known))]
     return {
         Kind.TEXT: Annotated[str, msgspec.Meta(max_length=attribute.limit)],
+        Kind.WORD: Annotated[str, msgspec.Meta(max_length=attribute.limit, pattern=rf"^(?:{attribute.shape})\Z")],
         Kind.TEXTS: _Texts,
         Kind.UUID: str,
         Kind.STRICT_UUID: str,

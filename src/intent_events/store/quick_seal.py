@@ -149,7 +149,7 @@ _flags: Final = _each(_Recurring(_flags_of))
 def _encoder_of(column: str, attribute: Attribute) -> Callable[[_Column], _Encoded]:
     if column.endswith(("_hash", "_preview")):
         return _unique_texts
-    if attribute.kind in {Kind.TEXT, Kind.LABEL}:
+    if attribute.kind in {Kind.TEXT, Kind.WORD, Kind.LABEL}:
         return _texts
     if type_of(column) == "bigint":
         return _bigints
