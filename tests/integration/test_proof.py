@@ -21,7 +21,7 @@ PLANTED: Final = re.compile(r"[ghjklmnpqrstvwxz]{6}|\d{6}|\d{4} \d{4}", re.IGNOR
 LEAKS: Final = {
     "in_attribute": 'attribute "brain.query" of span "search" of tracer "brain": name, name in small letters, e-mail,',
     "in_list": 'attribute "brain.queries" of span "search"',
-    "in_resource_of_key": 'key of attribute "(holds a canary)" of span "search"',
+    "in_key": 'key of attribute "(holds a canary)" of span "search"',
     "in_event": 'attribute "text" of event "heard" of span "search"',
     "in_link": 'attribute "text" of link of span "search"',
     "in_span_name": 'name of span "(holds a canary)" of tracer "brain"',
@@ -91,7 +91,7 @@ def test_sound_orchestrators_pass(messages: dict[str, str]) -> None:
     """Whatever way a sound orchestrator is recorded and run, the proof holds."""
     sound = {name: message for name, message in messages.items() if name.startswith("test_sound")}
     assert len(sound) >= 11
-    assert {name: message for name, message in sound.items() if message} == {}
+    assert "\n".join(f"{name}: {message}" for name, message in sound.items() if message) == ""
 
 
 @pytest.mark.parametrize("leak", LEAKS)

@@ -28,13 +28,13 @@ def look_at_spool(inspector: Inspector, folder: Path, *, named: bool) -> Sequenc
     Args:
         inspector: looks.
         folder: of the spool.
-        named: whether it was asked for by name, so that it has to be there.
+        named: whether it was asked for by name, so that something here must be able to read it.
 
     Returns:
         What was looked through; None when there is no spool here, or nothing that can read one.
 
     Raises:
-        SettingsError: a spool was named that is not there, or that nothing here can read.
+        SettingsError: a spool was named, and nothing here can read one.
         UnavailableError: it cannot be read.
     """
     try:
@@ -48,9 +48,7 @@ def look_at_spool(inspector: Inspector, folder: Path, *, named: bool) -> Sequenc
             "--spool-dir (INTENT_EVENTS_SPOOL_DIR): only intent-events-exporter can read a spool; install it here"
         ) from None
     if not folder.is_dir():
-        if not named:
-            return None
-        raise SettingsError(f"--spool-dir (INTENT_EVENTS_SPOOL_DIR): {folder} is no folder")
+        return None
     try:
         inspector.count(RECORDS, 0)
         for waiting in look(folder):

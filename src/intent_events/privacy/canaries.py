@@ -20,6 +20,8 @@ MIN_CANARY: Final = 4
 MAX_CANARIES: Final = 1_000
 """Canaries that can be looked for at once."""
 
+_Index = dict[str, list[tuple[str, int]]]
+
 _TRIPLE: Final = 3
 _LEAST_BASE64: Final = 8
 
@@ -45,38 +47,42 @@ def canary_of(name: str, value: str, pieces: Iterable[str] = ()) -> Canary:
         name: what a finding calls it.
         value: the value.
         pieces: parts of the value that give it away as well.
+
+    Raises:
+        ValueError: the value or a piece is too short to be looked for.
     """
-    folded = dict.fromkeys(form for part in (value, *pieces) for form in _folded_forms(part) if form)
+    folded = dict.fromkeys(form for part in (value, *pieces) for form in _folded_forms(part))
+    if any(len(form) < MIN_CANARY for form in folded):
+        raise ValueError(f"a canary needs {MIN_CANARY} characters")
     return Canary(name, tuple(folded), tuple(dict.fromkeys(_base64_forms(value))))
 
 
 class Canaries:
-    """Several canaries that are looked for together."""
+    """Several canaries that are looked for together: the time that takes does not depend on how many there are."""
 
-    __slots__ = ("_canaries", "longest")
+    __slots__ = ("_exact", "_folded", "_names", "longest")
 
     def __init__(self, canaries: Iterable[Canary] = ()) -> None:
         """Look for these."""
-        self._canaries = tuple(canaries)
-        self.longest: Final = max((len(form) for one in self._canaries for form in one.folded + one.exact), default=0)
+        given = tuple(canaries)
+        self._names = tuple(one.name for one in given)
+        self._folded = _by_beginning(one.folded for one in given)
+        self._exact = _by_beginning(one.exact for one in given)
+        self.longest: Final = max((len(form) for one in given for form in one.folded + one.exact), default=0)
 
     def __len__(self) -> int:
-        return len(self._canaries)
+        return len(self._names)
 
     def in_text(self, text: str) -> tuple[str, ...]:
         """Names of the canaries that a text holds, in the order in which they were given."""
-        if not self._canaries:
+        if not self._names:
             return ()
-        folded = normalize(text)
-        return tuple(
-            one.name
-            for one in self._canaries
-            if any(form in folded for form in one.folded) or any(form in text for form in one.exact)
-        )
+        found = {*_found(self._folded, normalize(text)), *_found(self._exact, text)}
+        return tuple(self._names[number] for number in sorted(found)) if found else ()
 
     def in_bytes(self, data: bytes) -> tuple[str, ...]:
         """The same for bytes of any kind that hold texts as UTF-8."""
-        return self.in_text(data.decode("utf-8", "replace")) if self._canaries else ()
+        return self.in_text(data.decode("utf-8", "replace")) if self._names else ()
 
 
 def canaries_in(text: str, *, source: str) -> Canaries:
@@ -101,6 +107,22 @@ def canaries_in(text: str, *, source: str) -> Canaries:
                 f"{source}, line {number}: a canary needs {MIN_CANARY} characters, shorter ones are found everywhere"
             )
     return Canaries(canary_of(f"canary {number}", line) for number, line in given)
+
+
+def _by_beginning(forms: Iterable[Iterable[str]]) -> _Index:
+    index: _Index = {}
+    for number, of_one in enumerate(forms):
+        for form in of_one:
+            index.setdefault(form[:MIN_CANARY], []).append((form, number))
+    return index
+
+
+def _found(index: _Index, text: str) -> Iterator[int]:
+    """Numbers of the canaries of which a form stands anywhere in a text."""
+    for at in range(len(text) - MIN_CANARY + 1):
+        for form, number in index.get(text[at : at + MIN_CANARY], ()):
+            if text.startswith(form, at):
+                yield number
 
 
 def _folded_forms(value: str) -> Iterator[str]:

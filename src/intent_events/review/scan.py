@@ -18,6 +18,9 @@ from intent_events.store.scan import Holds, TextQuery, TextTable, read_texts
 Detect = Callable[[str], Collection[str]]
 """Kinds of personal data that a text seems to hold."""
 
+OTHER: Final = "(another attribute)"
+"""Column of an attribute whose key cannot be shown."""
+
 _REMEMBERED: Final = 1 << 16
 _LONGEST_REMEMBERED: Final = 512
 _LEAST_RUN: Final = 4
@@ -105,7 +108,8 @@ def look_at_attributes(inspector: Inspector, place: str, attributes: Mapping[str
     """Look at the attributes of one record."""
     inspector.count(place, 1)
     for key, value in attributes.items():
-        inspector.look(place, key, (key, *strings_in(value)))
+        inspector.look(place, OTHER, (key,))
+        inspector.look(place, OTHER if inspector.kinds_in(OTHER, key) else key, strings_in(value))
 
 
 async def scan(

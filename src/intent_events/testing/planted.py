@@ -59,13 +59,14 @@ def _values() -> Iterator[tuple[str, str, list[str]]]:
     yield "name", f"{first.capitalize()} {last.capitalize()}", _pieces(_WORD_PIECE, first, last)
     yield "name in small letters", plain, _pieces(_WORD_PIECE, plain)
     yield "e-mail", f"{user}@{host}.example", _pieces(_WORD_PIECE, user, host)
-    phone = f"+4930{_digits(8)}"
-    yield "phone", phone, _pieces(_NUMBER_PIECE, phone)
+    # Parts of a number are looked for where they are random: all of these phones begin alike.
+    number = _digits(_NUMBER_PIECE + 2)
+    yield "phone", f"+4930{number}", _pieces(_NUMBER_PIECE, number)
     card = _with_luhn(f"4{_digits(_CARD - 1)}")
     written = " ".join(card[at : at + _GROUP] for at in range(0, len(card), _GROUP))
-    yield "card", written, _pieces(_NUMBER_PIECE, card) + _pieces(_NUMBER_PIECE + 1, written)
-    iban = _iban(_digits(_ACCOUNT))
-    yield "IBAN", iban, _pieces(_NUMBER_PIECE, iban)
+    yield "card", written, _pieces(_NUMBER_PIECE, card[1:]) + _pieces(_NUMBER_PIECE + 1, written[1:])
+    within = _digits(_ACCOUNT)
+    yield "IBAN", _iban(within), _pieces(_NUMBER_PIECE, within)
     account = _digits(_NINE)
     yield "account", account, _pieces(_NUMBER_PIECE, account)
 

@@ -155,116 +155,116 @@ def test_sound_what_was_said_before_does_not_matter(intent_events_proof: Prove) 
         proof.run(handle)
 
 
-def _in_attribute(said: str) -> None:
+def in_attribute(said: str) -> None:
     with TRACER.start_as_current_span("search") as span:
         span.set_attribute("brain.query", said)
 
 
-def _in_list(said: str) -> None:
+def in_list(said: str) -> None:
     TRACER.start_span("search", attributes={"brain.queries": ["", said]}).end()
 
 
-def _in_resource_of_key(said: str) -> None:
+def in_key(said: str) -> None:
     TRACER.start_span("search", attributes={said: True}).end()
 
 
-def _in_event(said: str) -> None:
+def in_event(said: str) -> None:
     with TRACER.start_as_current_span("search") as span:
         span.add_event("heard", {"text": said})
 
 
-def _in_link(said: str) -> None:
+def in_link(said: str) -> None:
     context = trace.SpanContext(1, 1, is_remote=False)
     TRACER.start_span("search", links=[trace.Link(context, {"text": said})]).end()
 
 
-def _in_span_name(said: str) -> None:
+def in_span_name(said: str) -> None:
     TRACER.start_span(f"handle {said}").end()
 
 
-def _in_tracer_name(said: str) -> None:
+def in_tracer_name(said: str) -> None:
     trace.get_tracer(said).start_span("search").end()
 
 
-def _in_status(said: str) -> None:
+def in_status(said: str) -> None:
     with TRACER.start_as_current_span("search") as span:
         span.set_status(trace.StatusCode.ERROR, said)
 
 
-def _in_recorded_exception(said: str) -> None:
+def in_recorded_exception(said: str) -> None:
     with TRACER.start_as_current_span("search") as span:
         span.record_exception(ValueError(said))
 
 
-def _in_our_span(said: str) -> None:
+def in_our_span(said: str) -> None:
     trace.get_current_span().set_attribute("app.text", said)
 
 
-def _in_log_line(said: str) -> None:
+def in_log_line(said: str) -> None:
     LOGGER.info("heard %s", said)
 
 
-def _in_logged_exception(said: str) -> None:
+def in_logged_exception(said: str) -> None:
     try:
         {}[said]
     except KeyError:
         LOGGER.exception("no such verb")
 
 
-def _in_log_field(said: str) -> None:
+def in_log_field(said: str) -> None:
     LOGGER.debug("heard", extra={"text": said})
 
 
-def _in_logger_without_parent(said: str) -> None:
+def in_logger_without_parent(said: str) -> None:
     logger = logging.getLogger("alone")
     logger.propagate = False
     logger.warning(said)
 
 
-def _in_otlp_log(said: str) -> None:
+def in_otlp_log(said: str) -> None:
     _logs.get_logger("brain").emit(_logs.LogRecord(body={"content": said}))
 
 
-def _in_warning(said: str) -> None:
+def in_warning(said: str) -> None:
     warnings.warn(said, stacklevel=1)
 
 
-def _on_stdout(said: str) -> None:
+def on_stdout(said: str) -> None:
     print(said)  # noqa: T201 - what this is about
 
 
-def _on_stderr(said: str) -> None:
+def on_stderr(said: str) -> None:
     sys.stderr.write(f"{said}\n")
 
 
-def _in_metric(said: str) -> None:
+def in_metric(said: str) -> None:
     CALLS.add(1, {"text": said})
 
 
-def _in_metric_name(said: str) -> None:
+def in_metric_name(said: str) -> None:
     METER.create_counter("brain.of", description=said).add(1)
 
 
-def _in_base64(said: str) -> None:
+def in_base64(said: str) -> None:
     TRACER.start_span("search", attributes={"brain.query": base64.b64encode(f"q={said}".encode()).decode()}).end()
 
 
-def _in_number(said: str) -> None:
+def in_number(said: str) -> None:
     digits = "".join(filter(str.isdigit, said))
     if digits:
         TRACER.start_span("search", attributes={"brain.number": int(digits)}).end()
 
 
-def _in_trace(said: str) -> None:
+def in_trace(said: str) -> None:
     current_trace().scope = said
 
 
-def _in_candidates(said: str) -> None:
+def in_candidates(said: str) -> None:
     current_trace().verb_candidates_pre = [(said, 1.0, "lexical")]  # pyright: ignore[reportAttributeAccessIssue] - foreign
 
 
 LEAKS: dict[str, Callable[[str], None]] = {
-    name.removeprefix("_"): leak for name, leak in list(globals().items()) if name.startswith(("_in_", "_on_"))
+    name: leak for name, leak in list(globals().items()) if name.startswith(("in_", "on_"))
 }
 
 
@@ -339,8 +339,11 @@ def test_says_nothing(intent_events_proof: Prove) -> None:
 
 
 def test_calls_the_handler_wrongly(intent_events_proof: Prove) -> None:
+    def two_arguments(utterance: str, session_id: str) -> None:
+        del utterance, session_id
+
     with intent_events_proof() as proof:
-        proof.run(Streams.ask, "tell {}")  # pyright: ignore[reportArgumentType] - what this is about
+        proof.run(record_utterance(two_arguments), "tell {}")  # pyright: ignore[reportArgumentType] - what this is about
 
 
 def test_says_no_value(intent_events_proof: Prove) -> None:
