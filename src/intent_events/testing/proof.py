@@ -28,7 +28,6 @@ from intent_events.rows import ChatEventRow, IntentEventRow, IntentOutcomeRow, R
 from intent_events.settings import DeliverySettings, RecordSettings
 from intent_events.store.ledger import stored_by
 from intent_events.store.scan import TextQuery
-from intent_events.store.write import Writer
 from intent_events.testing.evidence import Evidence
 from intent_events.testing.output import Output
 from intent_events.testing.planted import SENTENCES, Planted, planted_in
@@ -201,7 +200,7 @@ def _instrumented(folder: Path, watched: Telemetry, **asked: Any) -> Generator[N
 class _Keeping(IntentEventsSpanProcessor):
     """Keeps records in the spool, where they are looked at; what is stored later, is stored from there."""
 
-    def _open_writers(self) -> Sequence[Writer]:
+    def _open_writers(self) -> tuple[()]:
         return ()
 
 
