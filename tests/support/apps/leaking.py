@@ -140,6 +140,17 @@ def test_sound_postgres(intent_events_proof: Prove) -> None:
         proof.run(handle)
 
 
+def test_sound_because_our_span_takes_nothing_else(intent_events_proof: Prove) -> None:
+    @record_utterance
+    def careless(utterance: str) -> None:
+        trace.get_current_span().set_attribute("app.text", utterance)
+        trace.get_current_span().record_exception(ValueError(utterance))
+        current_trace().scope = utterance
+
+    with intent_events_proof() as proof:
+        proof.run(careless, "assign {} as custodian")
+
+
 def test_sound_failure_of_the_test_itself(intent_events_proof: Prove) -> None:
     with pytest.raises(ZeroDivisionError), intent_events_proof() as proof:
         handle(str(1 / len(list(proof.say("assign {}"))[7:])))
@@ -196,10 +207,6 @@ def in_recorded_exception(said: str) -> None:
         span.record_exception(ValueError(said))
 
 
-def in_our_span(said: str) -> None:
-    trace.get_current_span().set_attribute("app.text", said)
-
-
 def in_log_line(said: str) -> None:
     LOGGER.info("heard %s", said)
 
@@ -253,10 +260,6 @@ def in_number(said: str) -> None:
     digits = "".join(filter(str.isdigit, said))
     if digits:
         TRACER.start_span("search", attributes={"brain.number": int(digits)}).end()
-
-
-def in_trace(said: str) -> None:
-    current_trace().scope = said
 
 
 def in_candidates(said: str) -> None:
