@@ -27,7 +27,7 @@ def window_line(scan: Scan) -> str:
     if scan.since is None and scan.until is None:
         window = "everything"
     else:
-        window = f"{_moment(scan.since, 'the beginning')} to {_moment(scan.until, 'now')} UTC"
+        window = f"{_moment(scan.since, 'the beginning')} to {_moment(scan.until, 'now')}"
     return window if scan.sample >= 1 else f"{window}, a sample of {share(scan.sample)} of the pages"
 
 
@@ -35,6 +35,7 @@ def caveats(scan: Scan) -> list[str]:
     """What was looked for, and what was left out."""
     lines = [
         f"Looked for: {', '.join(scan.kinds)}; {_n(scan.canaries, 'canary', 'canaries')}.",
+        "Names and addresses have no form that could be looked for: say some as canaries, and look for those.",
         "No spool was looked at: this host has none where it was looked for."
         if scan.spool is None
         else f"The spool of this host was looked at as a whole: {scan.spool}",
@@ -59,7 +60,7 @@ def sheets_of(scan: Scan) -> list[Sheet]:
         Sheet(
             title="Looked through",
             of=_n(len(scan.places), "place"),
-            columns=(Column("place"), Column("columns", Kind.COUNT), Column("n", Kind.COUNT)),
+            columns=(Column("place"), Column("columns", Kind.COUNT), Column("read", Kind.COUNT)),
             rows=tuple((place.place, place.columns, place.n) for place in scan.places),
         ),
     ]
@@ -77,7 +78,7 @@ def tidy_rows(scan: Scan) -> Iterator[tuple[Cell, ...]]:
 
 
 def _moment(moment: datetime | None, otherwise: str) -> str:
-    return otherwise if moment is None else f"{moment:%Y-%m-%d %H:%M:%S}"
+    return otherwise if moment is None else f"{moment:%Y-%m-%d %H:%M:%S} UTC"
 
 
 def _n(n: int, one: str, many: str = "") -> str:
