@@ -6,7 +6,7 @@ Nothing is read here: tables and spool hand their texts over, and an :class:`Ins
 
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Final, cast
 
 from pydantic_core import from_json
@@ -33,6 +33,7 @@ _HEX: Final = re.compile(r"[0-9a-f]{16}|[0-9a-f]{32}|[0-9a-f]{40}|[0-9a-f]{64}")
 _OF_HEX: Final = re.compile(r"(?:^|[._])(?:trace_id|span_id|hash)$")
 _VERSIONS: Final = re.compile(r"(?:^|[._])version(?:_num)?$")
 _VERSION: Final = re.compile(r"v?[0-9]+(?:\.[0-9]+){1,3}(?:[-+.][0-9A-Za-z.+-]*)?")
+_NONE: Final = re.compile(r"(?!)")
 _RUNS: Final = re.compile(r"[^\x00-\x08\x0b-\x1f\x7f\ufffd]{4,}")
 
 
@@ -48,7 +49,8 @@ class Inspector:
         """
         self._detect = detect
         self.canaries: Final = canaries
-        self._known: dict[tuple[bool, str], tuple[str, ...]] = {}
+        self._known: dict[str, tuple[str, ...]] = {}
+        self._forms: dict[str, re.Pattern[str]] = {}
         self._found: Counter[tuple[str, str, str]] = Counter()
         self._read: dict[str, int] = {}
 
@@ -64,7 +66,9 @@ class Inspector:
         """Look at the texts that one row has in one column."""
         kinds: set[str] = set()
         for text in texts:
-            kinds.update(self.kinds_in(column, text))
+            found = self.kinds_in(column, text)
+            if found:
+                kinds.update(found)
         self.find(place, column, kinds)
 
     def find(self, place: str, column: str, kinds: Iterable[str]) -> None:
@@ -82,16 +86,18 @@ class Inspector:
         """Kinds of values that a text of this column holds, canaries by their names."""
         if len(text) < _LEAST_RUN:
             return ()
-        expected = _is_expected(column, text)
-        key = (expected, text)
-        kinds = self._known.get(key)
+        form = self._forms.get(column)
+        if form is None:
+            form = self._forms[column] = _form_of(column)
+        if form is not _NONE and form.fullmatch(text):
+            return self.canaries.in_text(text)
+        kinds = self._known.get(text)
         if kinds is None:
-            found = () if expected else self._detect(_OURS.sub(" ", text))
-            kinds = (*found, *self.canaries.in_text(text))
+            kinds = (*self._detect(_OURS.sub(" ", text)), *self.canaries.in_text(text))
             if len(text) <= _LONGEST_REMEMBERED:
                 if len(self._known) >= _REMEMBERED:  # values recur: verbs, outcomes; those that do not must not pile up
                     self._known.clear()
-                self._known[key] = kinds
+                self._known[text] = kinds
         return kinds
 
 
@@ -153,26 +159,28 @@ async def scan(
     )
 
 
-def strings_in(value: object) -> Iterator[str]:
+def strings_in(value: object) -> set[str]:
     """Every text in a value of plain types: keys too, and whole numbers, which may be a card's or an account's."""
-    match value:
-        case str():
-            yield value
-        case bytes():
-            yield from texts_in_bytes(value)
-        case bool() | float() | None:
-            return
-        case int():
-            yield str(value)
-        case dict():
-            for key, item in cast("dict[object, object]", value).items():
-                yield from strings_in(key)
-                yield from strings_in(item)
-        case list() | tuple():
-            for item in cast("Sequence[object]", value):
-                yield from strings_in(item)
-        case _:
-            yield str(value)
+    found: set[str] = set()
+    waiting = [value]
+    while waiting:
+        match waiting.pop():
+            case str() as text:
+                found.add(text)
+            case bool() | float() | None:
+                pass
+            case int() as number:
+                found.add(str(number))
+            case bytes() as data:
+                found.update(texts_in_bytes(data))
+            case dict() as items:
+                waiting += cast("dict[object, object]", items)
+                waiting += cast("dict[object, object]", items).values()
+            case list() | tuple() as items:
+                waiting += cast("Sequence[object]", items)
+            case other:
+                found.add(str(other))
+    return found
 
 
 def texts_in_bytes(data: bytes) -> list[str]:
@@ -180,9 +188,9 @@ def texts_in_bytes(data: bytes) -> list[str]:
     return _RUNS.findall(data.decode("utf-8", "replace"))
 
 
-def _texts_in(holds: Holds, value: object) -> Iterator[str]:
-    if holds is Holds.JSON and isinstance(value, str):
-        return strings_in(_json(value))
+def _texts_in(holds: Holds, value: object) -> Iterable[str]:
+    if isinstance(value, str):
+        return strings_in(_json(value)) if holds is Holds.JSON else (value,)
     return strings_in(value)
 
 
@@ -193,8 +201,8 @@ def _json(text: str) -> object:
         return text
 
 
-def _is_expected(column: str, text: str) -> bool:
-    """Whether the column says of which form its values are, and this is one of them."""
+def _form_of(column: str) -> re.Pattern[str]:
+    """The form of the values of a column, as far as its name says it."""
     if _OF_HEX.search(column):
-        return _HEX.fullmatch(text) is not None
-    return _VERSIONS.search(column) is not None and _VERSION.fullmatch(text) is not None
+        return _HEX
+    return _VERSION if _VERSIONS.search(column) else _NONE
