@@ -195,13 +195,12 @@ async def _fill(pg: Database, n: int) -> None:
     names = [name for name in EVENT if name not in {"session_id", "actor_id"}]
     first = int(NOW.timestamp() * 1000) - n
     await pg.execute(
-        f"INSERT INTO agent.intent_events (event_id, ts, session_id, actor_id, detail_, {', '.join(names)})"
+        f"INSERT INTO agent.intent_events (event_id, ts, session_id, actor_id, semreg_snapshot_id, {', '.join(names)})"
         " SELECT overlay(overlay(gen_random_uuid()::text placing substr(h, 1, 8) from 1) placing substr(h, 9, 4)"
-        " from 10)::uuid, to_timestamp(ms / 1000.0), gen_random_uuid(), 'actor ' || ms, repeat(md5(ms::text), 8),"
+        " from 10)::uuid, to_timestamp(ms / 1000.0), gen_random_uuid(), 'actor ' || ms,"
+        " md5(ms::text) || repeat(' word', 45),"
         f" {', '.join(f'${place + 3}' for place in range(len(names)))}"
-        " FROM generate_series($1::bigint, $2::bigint) AS ms, lpad(to_hex(ms), 12, '0') AS h".replace(
-            "detail_", "semreg_snapshot_id"
-        ),
+        " FROM generate_series($1::bigint, $2::bigint) AS ms, lpad(to_hex(ms), 12, '0') AS h",
         first,
         first + n - 1,
         *(EVENT[name] for name in names),
@@ -261,6 +260,16 @@ def test_the_spool(pg: Database, tmp_path: Path, canaries: str) -> None:
     }
     assert {place[0]: place[2] for place in ran.found["places"]}["spool"] == 4
     assert "The spool of this host was looked at as a whole" in run("--dsn", pg.dsn, "--format", "table").out
+
+
+def test_without_the_exporter(pg: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The core alone cannot read a spool: one that was named is wrong use, otherwise none is looked at."""
+    monkeypatch.setitem(sys.modules, "intent_events_exporter.record", None)
+    named = run("--dsn", pg.dsn)
+    assert (named.code, named.out) == (2, "")
+    assert "only intent-events-exporter can read a spool" in named.err
+    monkeypatch.delenv("INTENT_EVENTS_SPOOL_DIR")
+    assert run("--dsn", pg.dsn).found["spool"] is None
 
 
 def test_no_spool(pg: Database) -> None:
@@ -347,6 +356,8 @@ def test_nothing_of_ours_is_taken_for_personal_data(pg: Database) -> None:
     assert (ran.code, ran.findings) == (0, set())
     assert {place[0]: place[2] for place in ran.found["places"]}["agent.intent_events"] == tally.rows > 300
     assert "Nothing found." in run("--dsn", pg.dsn, "--format", "table").out
+    nothing = run("--dsn", pg.dsn, "--until", "2020-01-01", "--format", "table").out
+    assert "the beginning to 2020-01-01 00:00:00 UTC" in nothing
 
 
 def test_as_it_is_typed(pg: Database) -> None:

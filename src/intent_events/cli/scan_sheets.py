@@ -17,8 +17,6 @@ def verdict(scan: Scan) -> str:
     if scan.findings:
         columns = len({(finding.place, finding.column) for finding in scan.findings})
         return f"Found: values in {_n(columns, 'column')} that look like personal data or hold a canary."
-    if not any(place.n for place in scan.places):
-        return "There is nothing to look at: every place is empty."
     return "Nothing found."
 
 
@@ -42,8 +40,7 @@ def caveats(scan: Scan) -> list[str]:
     ]
     if scan.since is not None or scan.until is not None:
         whole = [place.place for place in scan.places if not place.windowed and place.columns is not None]
-        if whole:
-            lines.append(f"Read as a whole, for their rows have no time: {', '.join(whole)}.")
+        lines.append(f"Read as a whole, for their rows have no time: {', '.join(whole) or 'nothing'}.")
     return lines
 
 

@@ -164,7 +164,8 @@ def strings_in(value: object) -> set[str]:
     found: set[str] = set()
     waiting = [value]
     while waiting:
-        match waiting.pop():
+        one = waiting.pop()
+        match one:
             case str() as text:
                 found.add(text)
             case bool() | float() | None:
@@ -173,13 +174,13 @@ def strings_in(value: object) -> set[str]:
                 found.add(str(number))
             case bytes() as data:
                 found.update(texts_in_bytes(data))
-            case dict() as items:
-                waiting += cast("dict[object, object]", items)
-                waiting += cast("dict[object, object]", items).values()
-            case list() | tuple() as items:
-                waiting += cast("Sequence[object]", items)
-            case other:
-                found.add(str(other))
+            case dict():
+                waiting += cast("dict[object, object]", one)
+                waiting += cast("dict[object, object]", one).values()
+            case list() | tuple():
+                waiting += cast("Sequence[object]", one)
+            case _:
+                found.add(str(one))
     return found
 
 

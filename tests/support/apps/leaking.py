@@ -37,7 +37,8 @@ def handle(utterance: str, session_id: str | None = None) -> str:
         span.set_attribute("brain.hits", 3)
         span.add_event("found", {"verb": "cbu.assign-role"})
         CALLS.add(1, {"verb": "cbu.assign-role"})
-        LOGGER.debug("searched")
+        LOGGER.debug("searched", stack_info=True)
+        print(sys.stdout.encoding, sys.stdout.isatty(), sys.stdout.fileno() >= 0, flush=True)  # noqa: T201 - as hosts do
     return "done"
 
 
@@ -211,6 +212,15 @@ def in_log_line(said: str) -> None:
     LOGGER.info("heard %s", said)
 
 
+def in_log_line_that_does_not_fit(said: str) -> None:
+    LOGGER.info("heard %d", said)
+
+
+def in_many_attributes(said: str) -> None:
+    for number in range(40):
+        TRACER.start_span("search", attributes={f"brain.query.{number}": said}).end()
+
+
 def in_logged_exception(said: str) -> None:
     try:
         {}[said]
@@ -306,6 +316,15 @@ def test_leaks_in_exception_of_the_test(intent_events_proof: Prove) -> None:
         for said in proof.say():
             handle(said)
             raise KeyError(said)
+
+
+def test_leaks_into_postgres(intent_events_proof: Prove) -> None:
+    @record_utterance
+    def leaking(utterance: str) -> None:
+        in_candidates(utterance)
+
+    with intent_events_proof(dsn=os.environ["PROOF_DSN"]) as proof:
+        proof.run(leaking)
 
 
 def test_records_none(intent_events_proof: Prove) -> None:
