@@ -267,7 +267,17 @@ class DeliverySettings(_Settings):
         return None if self.dsn_file is None else read_secret(self.dsn_file, "INTENT_EVENTS_DSN_FILE")
 
 
-SETTINGS: Final = (RecordSettings, DeliverySettings)
+class ScanSettings(_Settings):
+    """What ``intent-events scan`` looks for beside personal data."""
+
+    canaries: SecretStr | None = Field(
+        default=None,
+        description="Canaries of `intent-events scan`, one a line: values that were said on purpose.",
+        json_schema_extra=_variable("INTENT_EVENTS_SCAN_CANARIES"),
+    )
+
+
+SETTINGS: Final = (RecordSettings, DeliverySettings, ScanSettings)
 """Every class of settings, for the documentation and its tests."""
 
 

@@ -169,4 +169,5 @@ def test_the_wheels_work_by_themselves(wheels: list[Path], tmp_path: Path) -> No
         "opentelemetry_environment_variables intent_events",
         "opentelemetry_instrumentor intent_events",
         "opentelemetry_traces_exporter intent_events",
+        "pytest11 intent_events",
     }
