@@ -16,6 +16,7 @@ from rich.table import Table
 
 from benchmarks import backlog, caller, peers, writer
 from intent_events.demo.postgres import EmbeddedPostgres
+from support.stored import tampering
 
 ROUNDS: Final = 7
 PEER_ROWS: Final = 2000
@@ -104,7 +105,7 @@ def _large(server: EmbeddedPostgres, rows: int) -> Iterator[Figure]:
 
 def _backlogs(server: EmbeddedPostgres, most: int) -> Iterator[Figure]:
     for waiting in (n for n in (1_000, 10_000, 100_000, 1_000_000) if n <= most):
-        asyncio.run(writer.run(server.dsn(), "TRUNCATE agent.intent_events"))
+        asyncio.run(writer.run(server.dsn(), tampering("TRUNCATE agent.intent_events")))
         found = backlog.measure(server.dsn(), waiting)
         records = waiting + found.came + 1
         if found.rows != records:

@@ -25,6 +25,7 @@ from benchmarks.workload import finished_spans
 from intent_events.rows import IntentEventRow, row_of
 from intent_events.semconv import Record
 from intent_events_exporter.convert import view_of
+from support.stored import tampering
 
 MONOCLE: Final = "0.8.15"
 """Version of ``monocle_apptrace`` that is measured."""
@@ -105,7 +106,7 @@ async def _insert_rounds(dsn: str, rows: Sequence[IntentEventRow], rounds: int) 
         await connection.set_type_codec("jsonb", encoder=_json, decoder=msgspec.json.decode, schema="pg_catalog")
         speeds: list[float] = []
         for _ in range(rounds):
-            await connection.execute("TRUNCATE agent.intent_events")
+            await connection.execute(tampering("TRUNCATE agent.intent_events"))
             await connection.execute("CHECKPOINT")
             began = perf_counter()
             for row in rows:

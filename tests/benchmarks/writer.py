@@ -30,6 +30,7 @@ from intent_events_exporter.convert import view_of
 from intent_events_exporter.flush import Flush, Tally
 from intent_events_exporter.record import encode
 from intent_events_exporter.spool import Spool
+from support.stored import tampering
 
 ROWS: Final = 20_000
 BATCH: Final = 512
@@ -141,7 +142,7 @@ def measure(running: EmbeddedPostgres, rounds: int, *, keep: bool = False) -> Sp
     spans = finished_spans(ROWS)
     gc.collect()
     gc.freeze()  # the spans of all rounds are the benchmark's own burden
-    emptied = (
+    emptied = tampering(
         "DELETE FROM agent.intent_events WHERE emitter_seq IS NOT NULL" if keep else "TRUNCATE agent.intent_events"
     )
     file = running.data_dir / "rows.copy"
@@ -183,7 +184,7 @@ def fill(running: EmbeddedPostgres, rows: int) -> None:
             f"CROSS JOIN generate_series({start} / 1000, {start + size} / 1000 - 1) AS step LIMIT {size}"
         )
         asyncio.run(run(dsn, statement.replace("template", "public.template")))
-    asyncio.run(run(dsn, "DELETE FROM agent.intent_events WHERE emitter_seq IS NOT NULL"))
+    asyncio.run(run(dsn, tampering("DELETE FROM agent.intent_events WHERE emitter_seq IS NOT NULL")))
     asyncio.run(run(dsn, "VACUUM ANALYZE agent.intent_events"))
 
 

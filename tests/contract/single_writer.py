@@ -28,16 +28,32 @@ RECORDING: Final = "intent_events.instrument"
 SETTINGS: Final = "intent_events.settings"
 """The only module that reads the environment."""
 
-# A row is moved from the default partition to the one that is being made for its month, in one statement: the
-# tables hold the same rows before and after. tests/contract/test_single_writer.py proves it on a database.
+REMOVING: Final = "intent_events.store.removal"
+"""The only module that asks the database to remove rows, by calling the functions of the schema that may."""
+
 MOVING: Final = (
-    Path("migrations/sql/0001_intent_events.sql"),
-    (
-        "execute format( 'with moved as (delete from agent.%i where ts >= $1 and ts < $2 returning *) "
-        "insert into agent.%i select * from moved', parent || '_default', partition_name)"
-    ),
+    "execute format( 'with moved as (delete from agent.%i where ts >= $1 and ts < $2 returning *) "
+    "insert into agent.%i select * from moved', parent || '_default', partition_name)"
 )
-"""The one documented exception: its file, and its text in the form in which texts are compared."""
+"""A row is moved from the default partition to the one that is being made for its month, in one statement: the tables
+hold the same rows before and after. tests/contract/test_single_writer.py proves it on a database."""
+
+REMOVALS: Final = Path("migrations/sql/0002_roles_and_removal.sql")
+"""Where the functions stand that remove rows by age and by subject."""
+
+EXCEPTIONS: Final = {
+    Path("migrations/sql/0001_intent_events.sql"): (MOVING,),
+    REMOVALS: (
+        MOVING,
+        "execute format( 'delete from agent.%i where %i < $1', part, case when part = relation",
+        "delete from agent.intent_events as e where e.actor_id = any (actors) or e.session_id = any (sessions)",
+        "delete from agent.chat_events as c where c.intent_event_id = any (gone_events) or c.session_id = any (own",
+        "delete from agent.intent_outcomes as o where o.intent_event_id = any (gone_events) returning",
+        "delete from agent.dead_letters as d where d.trace_id = any (gone_traces) and not exists (",
+        "insert into agent.dead_letters (dead_letter_id, ts, door, reason, emitter_id, emitter_seq)",
+    ),
+}
+"""The documented exceptions: their files, and their texts in the form in which texts are compared."""
 
 
 class Rule(StrEnum):
@@ -47,6 +63,7 @@ class Rule(StrEnum):
     USES_WRITER = "uses the writer"
     SETS_INTENT = "sets intent.* attributes"
     READS_ENVIRONMENT = "reads the environment"
+    REMOVES_ROWS = "removes rows"
 
 
 class Violation(NamedTuple):
@@ -79,6 +96,7 @@ _WRITES: Final = re.compile(
     rf"|copy {_TABLE}(?: ?\([^)]*\))? from|copy {_UNKNOWN}[^;]* from stdin"
     r"|(?:insert into|delete from|merge into|truncate table)(?: only)?(?: agent ?\.)? ?$"
 )
+_REMOVES: Final = re.compile(r"\bagent ?\. ?(?:retain|erase_subject|unprotect) ?\(|intent_events\.removal")
 _STORE: Final = "intent_events.store"
 _WRITING: Final = (".Writer", ".write_heartbeat")
 _BULK: Final = frozenset({"copy_records_to_table", "copy_to_table", "bulk_insert", "to_sql"})
@@ -103,9 +121,11 @@ _Found = tuple[int, Rule, str]
 
 def _in_script(path: Path, text: str) -> Iterator[_Found]:
     plain = _plain(text)
-    if path == MOVING[0]:
-        plain = plain.replace(MOVING[1], "", 1)
+    for exception in EXCEPTIONS.get(path, ()):
+        plain = plain.replace(exception, "", 1)
     yield from ((1, Rule.WRITES_TABLES, match[0]) for match in _WRITES.finditer(plain))
+    if path != REMOVALS:
+        yield from ((1, Rule.REMOVES_ROWS, match[0]) for match in _REMOVES.finditer(plain))
 
 
 def _plain(text: str) -> str:
@@ -127,6 +147,8 @@ def _in_module(tree: SourceTree, module: Module) -> Iterator[_Found]:
 def _table_writes(tree: SourceTree, module: Module) -> Iterator[_Found]:
     own = WRITERS.get(module.name, ())
     for line, text in tree.texts(module):
+        if module.name != REMOVING:
+            yield from ((line, Rule.REMOVES_ROWS, match[0]) for match in _REMOVES.finditer(_plain(text)))
         found = (match[0] for match in _WRITES.finditer(_plain(text)))
         yield from ((line, Rule.WRITES_TABLES, write) for write in found if not _may_write(own, write))
         if text in _BULK and own != ROWS:

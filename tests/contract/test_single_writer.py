@@ -8,7 +8,7 @@ from typing import Final
 import asyncpg
 import pytest
 
-from contract.single_writer import MOVING, Rule, violations
+from contract.single_writer import EXCEPTIONS, REMOVALS, Rule, violations
 from intent_events.rows import Rejection, row_of
 from intent_events.semconv import Record
 from intent_events.store.write import Writer, Written
@@ -33,7 +33,8 @@ def tree(tmp_path: Path) -> Path:
         "src/intent_events/instrument/__init__.py": 'def end(span): span.set_attribute("intent.root", True)\n',
         "src/intent_events/review/sql/read.sql": "SELECT count(*) FROM agent.intent_events -- INSERT INTO agent.x\n",
         "exporter/src/intent_events_exporter/__init__.py": "from intent_events.store.write import Writer\n",
-        "migrations/sql/0001_intent_events.sql": (PROJECT / MOVING[0]).read_text("utf-8"),
+        "src/intent_events/store/removal.py": 'SQL = "SELECT * FROM agent.retain($1)"\n',
+        **{str(path): (PROJECT / path).read_text("utf-8") for path in EXCEPTIONS},
         "migrations/versions/0001.py": "revision = 1\n",
     }.items():
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
@@ -131,21 +132,52 @@ def test_a_writer_of_the_other_ones_table_is_found(tree: Path, writer: str, code
         "COPY agent.intent_events FROM STDIN;",
     ],
 )
-@pytest.mark.parametrize("path", ["migrations/sql/0002_more.sql", "src/intent_events/store/sql/more.sql"])
+@pytest.mark.parametrize("path", ["migrations/sql/0009_more.sql", "src/intent_events/store/sql/more.sql"])
 def test_a_second_writer_in_a_script_is_found(tree: Path, script: str, path: str) -> None:
     """SQL files are read too, the bodies of their functions included."""
     assert seeded(tree, script, path) == [Rule.WRITES_TABLES]
 
 
-def test_the_exception_is_one_statement_of_one_file(tree: Path) -> None:
+@pytest.mark.parametrize("path", EXCEPTIONS, ids=str)
+def test_moving_rows_is_one_statement_of_each_file(tree: Path, path: Path) -> None:
     """Moving rows to their partition is let pass where it stands, once, and nowhere else."""
-    path = tree / MOVING[0]
-    script = path.read_text("utf-8")
+    script = (tree / path).read_text("utf-8")
     moving = script[script.index("EXECUTE format(\n        'WITH moved") :].partition("USING")[0]
-    assert seeded(tree, moving, "migrations/sql/0002_more.sql") == [Rule.WRITES_TABLES]
-    (tree / "migrations/sql/0002_more.sql").unlink()
-    assert seeded(tree, script + moving, str(MOVING[0])) == [Rule.WRITES_TABLES]
-    assert seeded(tree, script.replace("ts >= $1 AND ts < $2", "ts < $2"), str(MOVING[0])) == [Rule.WRITES_TABLES]
+    assert seeded(tree, moving, "migrations/sql/0009_more.sql") == [Rule.WRITES_TABLES]
+    (tree / "migrations/sql/0009_more.sql").unlink()
+    assert seeded(tree, script + moving, str(path)) == [Rule.WRITES_TABLES]
+    assert seeded(tree, script.replace("ts >= $1 AND ts < $2", "ts < $2"), str(path)) == [Rule.WRITES_TABLES]
+
+
+@pytest.mark.parametrize(
+    ("said", "instead"),
+    [
+        ("WHERE e.actor_id = ANY (actors) OR", "WHERE"),
+        ("WHERE c.intent_event_id = ANY (gone_events) OR", "WHERE true OR"),
+        ("WHERE o.intent_event_id = ANY (gone_events)", "WHERE o.kind = 'picked'"),
+        ("WHERE d.trace_id = ANY (gone_traces)\n        AND NOT EXISTS", "WHERE EXISTS"),
+        ("WHERE %I < $1', part,", "', part,"),
+    ],
+)  # fmt: skip
+def test_removing_is_what_it_is(tree: Path, said: str, instead: str) -> None:
+    """The statements that remove rows are let pass as they are; another condition is a change for somebody to see."""
+    script = (tree / REMOVALS).read_text("utf-8")
+    assert said in script
+    assert seeded(tree, script.replace(said, instead), str(REMOVALS)) == [Rule.WRITES_TABLES]
+
+
+@pytest.mark.parametrize(
+    ("path", "code"),
+    [
+        ("src/intent_events/review/seeded.py", 'SQL = "SELECT agent.retain($1)"'),
+        ("src/intent_events/store/write.py", 'SQL = "SELECT * FROM agent.erase_subject($1, $2)"\nclass Writer: pass'),
+        ("src/intent_events/store/sql/more.sql", "SELECT agent.unprotect();"),
+        ("migrations/sql/0009_more.sql", "SELECT set_config('intent_events.removal', 'on', true);"),
+    ],
+)
+def test_another_one_that_removes_is_found(tree: Path, path: str, code: str) -> None:
+    """Nothing but the one module asks for rows to be removed, or for the protection of the tables to be lifted."""
+    assert seeded(tree, code, path) == [Rule.REMOVES_ROWS]
 
 
 READS: Final = (

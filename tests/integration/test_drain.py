@@ -29,6 +29,7 @@ from support.postgres import Database
 from support.processes import run_app
 from support.proxy import COMMIT, Proxy
 from support.records import HASH_KEY, span_view
+from support.stored import tampering
 from support.waiting import until, until_async
 
 _BEATS: Final = "SELECT * FROM agent.emitters WHERE emitter_id = $1 ORDER BY beat"
@@ -115,11 +116,11 @@ async def test_a_real_run_is_accounted_for_and_a_loss_is_named(pg: Database, wri
     ledger = await account(pg)
     assert (ledger.total.emitted, ledger.total.stored, ledger.total.missing) == (120, 120, 0)
 
-    await pg.execute("DELETE FROM agent.chat_events WHERE emitter_seq BETWEEN 20 AND 30")
+    await pg.execute(tampering("DELETE FROM agent.chat_events WHERE emitter_seq BETWEEN 20 AND 30"))
     # The process counts as living, since its rows are of now: what is newer than its last heartbeat but one is not due.
     utterance = max(number for number in range(31, beats[-2]["emitted"] + 1) if number % 3 == 1)
-    await pg.execute("DELETE FROM agent.intent_events WHERE emitter_seq = $1", utterance)
-    await pg.execute("UPDATE agent.emitters SET received_at = received_at - interval '1 day'")
+    await pg.execute(tampering(f"DELETE FROM agent.intent_events WHERE emitter_seq = {utterance}"))
+    await pg.execute(tampering("UPDATE agent.emitters SET received_at = received_at - interval '1 day'"))
     gone = [*(number for number in range(20, 31) if number % 3 == 2), utterance]
     ledger = await account(pg)
     (emitter,) = ledger.emitters

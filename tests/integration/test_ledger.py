@@ -17,7 +17,7 @@ from intent_events.store.heartbeats import Heartbeat, write_heartbeat
 from intent_events.store.ledger import GAPS_SHOWN, Claim, Signs, open_ledger, stored_by
 from support.histories import HERE, START, STEPS, History, live
 from support.postgres import Database
-from support.stored import EPOCH
+from support.stored import EPOCH, tampering
 
 pytestmark = pytest.mark.postgres
 
@@ -64,7 +64,9 @@ async def put(pg: Database, *histories: History) -> None:
             await write_heartbeat(connection, heartbeat(history.emitter, **beat._asdict()), timeout_s=30)
         received = [(beat.received_at, history.emitter, beat.beat) for beat in history.beats]
         update = "UPDATE agent.emitters SET received_at = $1 WHERE emitter_id = $2 AND beat = $3"
+        await connection.execute("SET session_replication_role = replica")
         await connection.executemany(update, received)
+        await connection.execute("RESET session_replication_role")
     await connection.close()
 
 
@@ -150,7 +152,7 @@ async def test_rows_far_from_the_window_are_found_before_anything_is_called_miss
     window = Window(since=START, until=START + timedelta(hours=1))
     ledger = await reconcile(pg.dsn, window, history.spooled)
     assert (ledger.total.emitted, ledger.total.stored, ledger.total.missing) == (4, 4, 0)
-    await pg.execute("DELETE FROM agent.intent_outcomes WHERE emitter_seq = 2")
+    await pg.execute(tampering("DELETE FROM agent.intent_outcomes WHERE emitter_seq = 2"))
     ledger = await reconcile(pg.dsn, window, history.spooled)
     assert (ledger.total.stored, ledger.total.missing, ledger.emitters[0].gaps) == (3, 1, ((2, 2),))
 

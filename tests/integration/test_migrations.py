@@ -19,6 +19,8 @@ from support.postgres import Database, address
 from support.stored import add_event
 from support.waiting import until_async
 
+HEAD = revisions.all_revisions()[0]
+
 pytestmark = pytest.mark.postgres
 
 PARTITIONED = ("intent_events", "chat_events", "intent_outcomes")
@@ -29,6 +31,10 @@ VIEWS = {
     "v_intent_arg_fill_failures",
     "v_intent_macro_denies",
     "v_intent_failure_modes",
+    "v_intent_events",
+    "v_chat_events",
+    "v_intent_outcomes",
+    "v_reader_scopes",
 }
 
 # The columns of the original request: type, and whether a value is required.
@@ -119,7 +125,9 @@ async def test_empty_to_head(any_server_version: Database) -> None:
     assert {row["relname"]: row["relkind"] for row in kinds if row["relkind"] in {b"r", b"p", b"v"}} == {
         **dict.fromkeys(PARTITIONED, b"p"),
         **dict.fromkeys(VIEWS, b"v"),
-        **dict.fromkeys({"dead_letters", "emitters", "schema_version", *partitions}, b"r"),
+        **dict.fromkeys(
+            {"dead_letters", "emitters", "schema_version", "admin_audit", "scope_grants", *partitions}, b"r"
+        ),
     }
     indexes = await pg.fetch(
         "SELECT indexname FROM pg_indexes WHERE schemaname = 'agent' AND tablename = 'intent_events'"
@@ -178,7 +186,7 @@ def test_ten_processes_at_once() -> None:
         command_line = [sys.executable, "-c", TEN_PROCESSES, *(database.dsn for database in databases)]
         ten = subprocess.run(command_line, check=False, capture_output=True, text=True)
         assert (ten.returncode, ten.stderr) == (0, "")
-        assert sorted(ten.stdout.splitlines()) == ["0001 0001 0"] * 8 + ["None 0001 15"] * 2
+        assert sorted(ten.stdout.splitlines()) == [f"{HEAD} {HEAD} 0"] * 8 + [f"None {HEAD} 15"] * 2
         for database in databases:
             assert database.fetchval_now("SELECT count(*) FROM agent.schema_version") == 1
 
@@ -186,7 +194,7 @@ def test_ten_processes_at_once() -> None:
 async def test_ten_tasks_at_once(empty_pg: Database) -> None:
     """Ten migrations in one process are safe too, whatever global state Alembic keeps."""
     results = await asyncio.gather(*(migrate(empty_pg.dsn) for _ in range(10)))
-    assert sorted(result.before or "" for result in results) == ["", *["0001"] * 9]
+    assert sorted(result.before or "" for result in results) == ["", *[HEAD] * 9]
 
 
 def test_the_script_for_an_administrator_makes_the_same_schema(tmp_path: Path) -> None:
@@ -222,30 +230,30 @@ def newer_revisions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     folder = tmp_path / "100% migrations"
     shutil.copytree(Path(revisions.__file__).parents[3] / "migrations", folder)
     first = (folder / "versions" / "0001_intent_events.py").read_text()
-    second = first.replace('revision = "0001"\ndown_revision = None', 'revision = "0002"\ndown_revision = "0001"')
-    (folder / "versions" / "0002_more.py").write_text(second.replace("0001_intent_events.sql", "0002_more.sql"))
-    (folder / "sql" / "0002_more.sql").write_text("CREATE TABLE agent.more (n int); CREATE INDEX ON agent.more (n);\n")
+    last = first.replace('revision = "0001"\ndown_revision = None', f'revision = "9999"\ndown_revision = "{HEAD}"')
+    (folder / "versions" / "9999_more.py").write_text(last.replace("0001_intent_events.sql", "9999_more.sql"))
+    (folder / "sql" / "9999_more.sql").write_text("CREATE TABLE agent.more (n int); CREATE INDEX ON agent.more (n);\n")
     monkeypatch.setattr(revisions, "_folder", lambda: folder)
-    return "0002"
+    return "9999"
 
 
 async def test_behind_and_brought_to_head(pg: Database, newer_revisions: str) -> None:
     """A database of an older version is told to be behind, and gets what is missing and nothing else."""
     answer = await check(pg.dsn)
-    assert (answer.state, answer.current, answer.head) == (CheckState.BEHIND, "0001", newer_revisions)
+    assert (answer.state, answer.current, answer.head) == (CheckState.BEHIND, HEAD, newer_revisions)
     assert "intent-events migrate" in answer.detail
-    rest = migration_sql("0001")
+    rest = migration_sql(HEAD)
     assert "agent.more" in rest
     assert "CREATE TABLE agent.intent_events" not in rest
     result = await migrate(pg.dsn)
-    assert (result.before, result.after) == ("0001", newer_revisions)
+    assert (result.before, result.after) == (HEAD, newer_revisions)
     assert await pg.fetchval("SELECT count(*) FROM agent.more") == 0
     assert (await check(pg.dsn)).state is CheckState.HEAD
 
 
 async def test_a_failing_revision_leaves_nothing(pg: Database, newer_revisions: str, tmp_path: Path) -> None:
     """When a file fails half way, none of it is there and the database is at the revision from before."""
-    (tmp_path / "100% migrations" / "sql" / "0002_more.sql").write_text("CREATE TABLE agent.more (n int); SELECT no;")
+    (tmp_path / "100% migrations" / "sql" / "9999_more.sql").write_text("CREATE TABLE agent.more (n int); SELECT no;")
     with pytest.raises(PermanentError, match='column "no" does not exist'):
         await migrate(pg.dsn)
     assert await pg.fetchval("SELECT to_regclass('agent.more')") is None
@@ -255,10 +263,10 @@ async def test_a_failing_revision_leaves_nothing(pg: Database, newer_revisions: 
 
 async def test_a_newer_database_is_left_alone(pg: Database) -> None:
     """A database that a newer version migrated is told to be ahead, and migrate refuses it."""
-    await pg.execute("UPDATE agent.schema_version SET version_num = '9999'")
+    await pg.execute("UPDATE agent.schema_version SET version_num = 'abcd'")
     answer = await check(pg.dsn)
-    assert (answer.state, answer.current) == (CheckState.AHEAD, "9999")
-    with pytest.raises(PermanentError, match=r"9999.*upgrade intent-events"):
+    assert (answer.state, answer.current) == (CheckState.AHEAD, "abcd")
+    with pytest.raises(PermanentError, match=r"abcd.*upgrade intent-events"):
         await migrate(pg.dsn)
 
 
@@ -286,7 +294,7 @@ async def test_another_default_isolation_does_no_harm(empty_pg: Database) -> Non
             "the second migration waits for the first",
         )
         await connection.execute(rest[locked:])
-        assert (await waiting).before == "0001"
+        assert (await waiting).before == HEAD
     finally:
         await connection.close()
 
@@ -360,12 +368,12 @@ async def test_a_long_query_in_the_way_is_told(pg: Database) -> None:
 def test_there_is_no_way_back() -> None:
     """A downgrade is refused with the remedy."""
     with pytest.raises(PermanentError, match="restore a backup"):
-        command.downgrade(revisions.alembic_config(), "0001:base", sql=True)
+        command.downgrade(revisions.alembic_config(), f"{HEAD}:base", sql=True)
 
 
 def test_an_unknown_revision_is_refused() -> None:
     """--since with a revision that does not exist names those that do."""
-    with pytest.raises(PermanentError, match="no revision '7': there are 0001"):
+    with pytest.raises(PermanentError, match=f"no revision '7': there are {HEAD}, 0001"):
         migration_sql("7")
 
 

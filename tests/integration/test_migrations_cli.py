@@ -4,8 +4,10 @@ import typer
 from typer.testing import CliRunner, Result
 
 from intent_events.cli.migrate import migrate
+from intent_events.store.revisions import all_revisions
 from support.postgres import Database
 
+HEAD = all_revisions()[0]
 AWAY = "postgresql://user:s3cret@127.0.0.1:1/nowhere"
 app = typer.Typer()
 app.command()(migrate)
@@ -23,12 +25,12 @@ def test_migrate_and_check(empty_pg: Database) -> None:
     assert "never migrated: run `intent-events migrate`" in before.stdout
     first = run(INTENT_EVENTS_DSN=empty_pg.dsn)
     assert first.exit_code == 0
-    assert first.stdout.startswith("migrated from nothing to revision 0001\nmade 15 partitions: intent_events_")
+    assert first.stdout.startswith(f"migrated from nothing to revision {HEAD}\nmade 15 partitions: intent_events_")
     second = run(INTENT_EVENTS_DSN=empty_pg.dsn)
-    assert (second.exit_code, second.stdout) == (0, "at revision 0001 already\n")
+    assert (second.exit_code, second.stdout) == (0, f"at revision {HEAD} already\n")
     after = run(INTENT_EVENTS_DSN=empty_pg.dsn, INTENT_EVENTS_MIGRATE_CHECK="true")
     assert after.exit_code == 0
-    assert "at revision 0001, the newest" in after.stdout
+    assert f"at revision {HEAD}, the newest" in after.stdout
 
 
 @pytest.mark.parametrize("flags", [(), ("--check",)])

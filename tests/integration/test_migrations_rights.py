@@ -105,13 +105,16 @@ async def test_the_role_of_the_writer_is_bare(pg: Database) -> None:
 
 
 async def test_nobody_has_rights_by_default(pg: Database) -> None:
-    """PUBLIC has no right on anything in the schema: only the owner and the writer's role appear."""
+    """PUBLIC has no right on anything in the schema, and each role has what it is for and nothing else."""
     grants = await pg.fetch(
         """
         SELECT name, acl.privilege_type, acl.grantee::regrole::text AS grantee, acl.grantee = 0 AS public
         FROM (
             SELECT relname::text AS name, relacl AS acls, relowner AS owner FROM pg_class
             WHERE relnamespace = 'agent'::regnamespace
+            UNION ALL
+            SELECT c.relname || '.' || attname, attacl, relowner FROM pg_attribute
+            JOIN pg_class AS c ON c.oid = attrelid WHERE relnamespace = 'agent'::regnamespace
             UNION ALL
             SELECT proname, coalesce(proacl, acldefault('f', proowner)), proowner FROM pg_proc
             WHERE pronamespace = 'agent'::regnamespace
@@ -121,9 +124,19 @@ async def test_nobody_has_rights_by_default(pg: Database) -> None:
         WHERE acl.grantee <> owner
         """
     )
+    assert not any(row["public"] for row in grants)
+    views = {row[0] for row in await pg.fetch("SELECT viewname::text FROM pg_views WHERE schemaname = 'agent'")}
+    assert len(views) > 9
+    readers = ("intent_reviewer", "intent_tuner", "intent_owner")
+    kept = (*TABLES, "admin_audit", "scope_grants", "schema_version")
     assert {(row["name"], row["privilege_type"], row["grantee"]) for row in grants} == {
-        ("agent", "USAGE", "intent_writer"),
+        *(("agent", "USAGE", role) for role in ("intent_writer", *readers)),
         *((table, "INSERT", "intent_writer") for table in TABLES),
+        *((view, "SELECT", reader) for view in views for reader in readers),
+        *((f"admin_audit.{column}", "INSERT", "intent_tuner") for column in ("action", "details")),
+        *((table, "SELECT", "intent_owner") for table in kept),
+        *(("scope_grants", right, "intent_owner") for right in ("INSERT", "DELETE")),
+        *((name, "EXECUTE", "intent_owner") for name in ("retention_plan", "retain", "erase_subject")),
     }
 
 
@@ -131,17 +144,19 @@ async def test_without_the_right_to_make_roles() -> None:
     """A user who may not make roles gets the schema, and the statements for an administrator, which suffice."""
     with EmbeddedPostgres() as server:
         admin = Database(server.dsn())
-        await admin.execute("CREATE ROLE plain LOGIN; CREATE ROLE app LOGIN;")
+        await admin.execute("CREATE ROLE plain LOGIN; CREATE ROLE app LOGIN; CREATE ROLE bi LOGIN;")
         await admin.execute("CREATE DATABASE theirs OWNER plain")
         result = await migrate(server.dsn("theirs", "plain"))
-        [notice] = result.notices
-        statements = notice.partition("let an administrator run: ")[2]
         theirs = Database(server.dsn("theirs"))
-        assert await theirs.fetchval("SELECT count(*) FROM pg_roles WHERE rolname = 'intent_writer'") == 0
-        await theirs.execute(statements.partition("\n")[0])
-        await theirs.execute("GRANT intent_writer TO app")
+        assert await theirs.fetchval("SELECT count(*) FROM pg_roles WHERE rolname LIKE 'intent%'") == 0
+        for notice in result.notices:
+            statements = notice.partition("let an administrator run: ")[2].partition("\n")[0]
+            assert statements
+            await theirs.execute(statements)
+        await theirs.execute("SELECT agent.enroll('app', 'intent_writer'), agent.enroll('bi', 'intent_reviewer')")
         statement, values = insert("intent_events", ROWS["intent_events"])
         await Database(server.dsn("theirs", "app")).execute(statement, *values)
+        assert await Database(server.dsn("theirs", "bi")).fetchval("SELECT count(*) FROM v_intent_events") == 1
         assert (await migrate(server.dsn("theirs", "plain"))).notices == ()
 
 

@@ -221,8 +221,11 @@ def could_not_ask(ran: Ran, why: str, remedy: str) -> None:
     ("script", "why"),
     [
         ("DROP TABLE agent.intent_events CASCADE", 'relation "agent.intent_events" does not exist'),
-        ("DROP TABLE agent.intent_outcomes CASCADE", 'relation "agent.intent_outcomes" does not exist'),
-        ("ALTER TABLE agent.intent_events DROP COLUMN missing_args CASCADE", 'column "missing_args" does not exist'),
+        ("DROP TABLE agent.intent_outcomes CASCADE", 'relation "agent.v_intent_outcomes" does not exist'),
+        (
+            "ALTER TABLE agent.intent_events DROP COLUMN missing_args CASCADE",
+            'relation "agent.v_intent_events" does not exist',
+        ),
         ("DROP SCHEMA agent CASCADE", "agent"),
     ],
 )
@@ -239,7 +242,9 @@ def test_an_empty_database_is_no_zero(empty_pg: Database) -> None:
 
 def test_the_writer_may_not_read(week: Database, writer_dsn: str) -> None:
     """A role that may only insert gets exit code 3 and is told that a role that may read is needed."""
-    could_not_ask(run("--dsn", writer_dsn), "permission denied for table intent_events", "grant this right to its role")
+    could_not_ask(
+        run("--dsn", writer_dsn), "permission denied for view v_reader_scopes", "grant this right to its role"
+    )
     assert week.fetchval_now("SELECT count(*) FROM agent.intent_events") == 15
 
 

@@ -170,6 +170,7 @@ def expected(
         "outcomes": dict(sorted(outcomes.items(), key=lambda item: (-item[1], item[0]))),
         "rates": rates_of(outcomes),
         "scope": scope,
+        "reader_scopes": None,
         "synthetic_included": sum(row["synthetic"] for row in asked) if synthetic else None,
         "left_out": {
             "synthetic": 0 if synthetic else sum(row["synthetic"] for row in asked),

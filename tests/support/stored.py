@@ -41,3 +41,8 @@ async def add_event(pg: Database, moment: datetime, **columns: Any) -> UUID:
     statement, values = insert("intent_events", {**EVENT, "event_id": event_id, "ts": ts, **columns})
     await pg.execute(statement, *values)
     return event_id
+
+
+def tampering(statement: str) -> str:
+    """A script that changes what nobody may change: as a superuser who replicates, for whom no trigger runs."""
+    return f"SET session_replication_role = replica; {statement}; RESET session_replication_role"

@@ -91,7 +91,9 @@ def caveats(report: Report) -> list[str]:
         if report.synthetic_included is None
         else f"Counted too: {_utterances(report.synthetic_included, 'synthetic ')}."
     )
+    seen = report.reader_scopes
     return [
+        *([] if seen is None else [f"Left out: all but what this reader may see, which is of {', '.join(seen)}."]),
         synthetic,
         f"Left out: follow-ups of {_utterances(report.left_out.orphans)} without a row (yet).",
         f"Counted as other: {_utterances(report.unknown_outcomes)} whose outcome is not in the contract.",

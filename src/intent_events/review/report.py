@@ -25,7 +25,7 @@ from intent_events.review.report_model import (
 )
 from intent_events.review.windows import Window
 from intent_events.semconv import Outcome, OutcomeKind
-from intent_events.store.read import NONE, Figures, ReportQuery, read_report
+from intent_events.store.read import NONE, SEEN, Figures, ReportQuery, read_report
 
 FINE: Final = frozenset({Outcome.MATCHED, Outcome.SCOPE_RESOLVED, Outcome.AWAITING_CONFIRMATION})
 """Outcomes that got the user on; every other one is a failure mode."""
@@ -97,6 +97,7 @@ def report_of(query: ReportQuery, sections: Mapping[str, Figures]) -> Report:
         outcomes=outcomes,
         rates=_rates(outcomes),
         scope=query.scope,
+        reader_scopes=tuple(_labels(sections, SEEN)) or None,
         synthetic_included=synthetic if query.synthetic else None,
         left_out=LeftOut(synthetic=0 if query.synthetic else synthetic, orphans=_single(sections, "of_orphans")),
         unknown_outcomes=sum(count for label, count in outcomes.items() if label not in _KNOWN),

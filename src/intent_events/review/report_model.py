@@ -163,6 +163,7 @@ class Report(_Frozen):
         outcomes: utterances by outcome label, most frequent first; they add up to ``n``.
         rates: the same in shares of ``n``.
         scope: the scope asked for; None means all.
+        reader_scopes: the scopes that the reader may see, where those are not all; None means all.
         synthetic_included: how many of ``n`` are synthetic; None when those are left out.
         left_out: what is not counted.
         unknown_outcomes: how many of ``n`` ended in a label that is none of the contract's.
@@ -184,6 +185,7 @@ class Report(_Frozen):
     outcomes: dict[str, int]
     rates: Rates
     scope: str | None
+    reader_scopes: tuple[str, ...] | None
     synthetic_included: int | None
     left_out: LeftOut
     unknown_outcomes: int

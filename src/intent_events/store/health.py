@@ -14,6 +14,7 @@ import msgspec
 
 from intent_events.store.connect import UNASKABLE, connect, disconnect, unavailable
 from intent_events.store.read import LIMITS, SNAPSHOT, milliseconds, sql
+from intent_events.store.removal import ERASED
 
 PARTITIONED: Final = ("intent_events", "chat_events", "intent_outcomes")
 """Tables in schema ``agent`` that have a partition a month."""
@@ -31,7 +32,8 @@ SELECT extract(epoch FROM now() - max(received_at))::double precision FROM agent
 WHERE at >= now() - make_interval(secs => $1) - interval '1 hour'
 """
 _DEAD: Final = """
-SELECT reason, count(*) AS n FROM agent.dead_letters WHERE received_at >= now() - make_interval(secs => $1)
+SELECT reason, count(*) AS n FROM agent.dead_letters
+WHERE received_at >= now() - make_interval(secs => $1) AND reason <> $2
 GROUP BY reason ORDER BY n DESC, reason
 """
 
@@ -97,7 +99,7 @@ class Health(NamedTuple):
         row_age_s: seconds since the newest utterance; None when there is none.
         beat_age_s: seconds since the newest heartbeat of the window; None when there is none.
         emitters: processes that dropped records within the window, or that left some in their spool lately.
-        dead_letters: dead letters of the window, by reason.
+        dead_letters: dead letters of the window, by reason, those of erased records left out.
     """
 
     role: Role
@@ -155,7 +157,7 @@ async def _examine(connection: asyncpg.Connection, since_s: float, silent_s: flo
             emitters=tuple(map(_emitter_of, emitters)),
         )
     if "dead_letters" in reads:
-        dead = await connection.fetch(_DEAD, since_s)
+        dead = await connection.fetch(_DEAD, since_s, ERASED)
         health = health._replace(dead_letters={record["reason"]: record["n"] for record in dead})
     return health
 

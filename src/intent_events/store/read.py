@@ -11,6 +11,7 @@ from uuid import UUID
 
 import asyncpg
 
+from intent_events.errors import UnavailableError
 from intent_events.identity import MAX_MS
 from intent_events.store.connect import UNASKABLE, connect, disconnect, unavailable
 
@@ -46,6 +47,11 @@ class Figures:
     all_rows: int = 0
     all_n: int = 0
 
+
+SEEN: Final = "reader_scopes"
+"""Section that names the scopes which alone the reader may see; missing when those are all."""
+
+_SEEN: Final = "SELECT every_scope, scopes FROM agent.v_reader_scopes"
 
 NONE: Final = Figures()
 """A section of which the window holds nothing."""
@@ -87,7 +93,7 @@ async def read_report(dsn: str, query: ReportQuery) -> Mapping[str, Figures]:
     connection = await connect(dsn, timeout_s=query.timeout_s)
     try:
         async with asyncio.timeout(query.timeout_s):
-            return _sections(await _read(connection, query))
+            return await _read(connection, query)
     except UNASKABLE as error:  # not migrated, no permission, too slow, or the connection broke
         problem = unavailable(error, dsn, timeout_s=query.timeout_s)
     finally:
@@ -95,16 +101,26 @@ async def read_report(dsn: str, query: ReportQuery) -> Mapping[str, Figures]:
     raise problem
 
 
-async def _read(connection: asyncpg.Connection, query: ReportQuery) -> list[asyncpg.Record]:
+async def _read(connection: asyncpg.Connection, query: ReportQuery) -> dict[str, Figures]:
     same = (query.since, query.until, query.scope, query.synthetic, query.top)
     # No transaction block: its exit would wait for a server that has stopped answering. Closing ends the snapshot.
     await connection.execute(SNAPSHOT)
     await connection.execute(LIMITS, milliseconds(query.timeout_s))
-    return [
+    seen = await connection.fetchrow(_SEEN)
+    assert seen is not None  # noqa: S101 - an aggregate without GROUP BY always gives a row
+    if not (seen["every_scope"] or seen["scopes"]):
+        raise UnavailableError(
+            "this role may see no scope, so that every figure would be 0; grant it one in agent.scope_grants"
+        )
+    records = [
         *await connection.fetch(sql("report_utterances"), *same, query.fine),
         *await connection.fetch(sql("report_lists"), *same),
         *await connection.fetch(sql("report_follow_ups"), *same, _first_key(query.since), _first_key(query.until)),
     ]
+    sections = _sections(records)
+    if not seen["every_scope"]:
+        sections[SEEN] = Figures(tuple(Figure((scope,), 0) for scope in seen["scopes"]))
+    return sections
 
 
 def _sections(records: Sequence[asyncpg.Record]) -> dict[str, Figures]:

@@ -10,8 +10,8 @@ WITH followed AS MATERIALIZED (
         event.prompt_version,
         follow_up.kind,
         follow_up.error_code
-    FROM agent.intent_outcomes AS follow_up
-    LEFT JOIN agent.intent_events AS event
+    FROM agent.v_intent_outcomes AS follow_up
+    LEFT JOIN agent.v_intent_events AS event
         ON event.event_id = follow_up.intent_event_id AND event.ts >= $1 AND event.ts < $2
     WHERE
         follow_up.intent_event_id >= $6 AND follow_up.intent_event_id < $7

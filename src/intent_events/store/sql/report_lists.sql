@@ -14,7 +14,7 @@ WITH cells AS MATERIALIZED (
         missing_args,
         quality,
         count(*) AS n
-    FROM agent.intent_events
+    FROM agent.v_intent_events
     WHERE
         ts >= $1 AND ts < $2
         AND ($3::text IS NULL OR scope = $3)

@@ -20,7 +20,7 @@ WITH cells AS MATERIALIZED (
             WHERE macro_semreg_checked OR (jsonb_typeof(macro_denied_verbs) = 'array' AND macro_denied_verbs <> '[]')
         ) AS macros,
         count(*) FILTER (WHERE outcome = 'clarify_args' OR cardinality(missing_args) > 0) AS lacking
-    FROM agent.intent_events
+    FROM agent.v_intent_events
     WHERE ts >= $1 AND ts < $2 AND ($3::text IS NULL OR scope = $3)
     GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9
 ),
