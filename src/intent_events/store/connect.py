@@ -14,7 +14,8 @@ from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
 import asyncpg
 
-from intent_events.errors import SettingsError, UnavailableError
+from intent_events.errors import IntentEventsError, SettingsError, UnavailableError
+from intent_events.store import tls
 
 APPLICATION_NAME: Final = "intent-events"
 """How our connections call themselves in ``pg_stat_activity``."""
@@ -28,7 +29,12 @@ _CHECK: Final = "check INTENT_EVENTS_DSN"
 _WRITE: Final = "write postgresql://user:password@host:5432/database, special characters of the password as %XX"
 _WHY: Final[tuple[tuple[tuple[type[BaseException], ...], str], ...]] = (
     (
-        (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError, asyncpg.InvalidSchemaNameError),
+        (
+            asyncpg.UndefinedTableError,
+            asyncpg.UndefinedColumnError,
+            asyncpg.UndefinedFunctionError,
+            asyncpg.InvalidSchemaNameError,
+        ),
         "{place} is not migrated: {message}; run `intent-events migrate`",
     ),
     (
@@ -41,6 +47,10 @@ _WHY: Final[tuple[tuple[tuple[type[BaseException], ...], str], ...]] = (
     ),
     ((asyncpg.InvalidCatalogNameError,), f"{{place}} does not exist; create it, or {_CHECK}"),
     ((asyncpg.InvalidAuthorizationSpecificationError,), f"{{place}} refused this user or password; {_CHECK}"),
+    (
+        (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError),
+        "{place} is in use by somebody who holds a lock for long; try again when that has ended",
+    ),
     ((OSError,), f"no connection to {{place}} ({{kind}}); is it running? Else {_CHECK}"),
     (
         (asyncpg.PostgresConnectionError, asyncpg.OperatorInterventionError, asyncpg.InterfaceError),
@@ -49,7 +59,9 @@ _WHY: Final[tuple[tuple[tuple[type[BaseException], ...], str], ...]] = (
 )
 """First match wins; only the first two quote the server, which names a table, a column or a schema there."""
 
-_PASSWORD: Final = re.compile(r"((?:^|&)(?:ssl)?password=)[^&]*")
+_SHOWN: Final = frozenset({"host", "port", "user", "dbname", "database"})
+_MODES: Final = frozenset({"disable", "allow", "prefer", "require", "verify-ca", "verify-full"})
+_HOST: Final = re.compile(r"(\[[^\]]*\]|[^:\[\]]*)(:\d*)?")
 _UNEXPECTED: Final = "{place} could not answer ({kind}, {code}); see the server's log"
 
 
@@ -74,14 +86,21 @@ async def connect(dsn: str, *, timeout_s: float, readonly: bool = False) -> asyn
         settings["default_transaction_read_only"] = "on"
     try:
         return await asyncpg.connect(dsn.strip(), timeout=timeout_s, statement_cache_size=0, server_settings=settings)
-    except ValueError:  # the driver cannot read the address: a port that is no number, an unknown sslmode
-        problem = SettingsError(f"INTENT_EVENTS_DSN cannot be read; {_WRITE}")
     except TimeoutError:  # nobody answers at that address, or the server is starting or overrun
         problem = UnavailableError(f"{place_of(dsn)} accepted no connection within {timeout_s:g} s; {_CHECK}")
-    except UNASKABLE as error:  # no route, no server, no such user or database
-        problem = unavailable(error, dsn, timeout_s=timeout_s)
+    except (*UNASKABLE, ValueError) as error:  # no server, user or database; no trust; an address of another form
+        problem = _refused(error, dsn, timeout_s)
     # Raised outside of the handlers, so that the driver's error is not even the hidden context of ours.
     raise problem
+
+
+def _refused(error: BaseException, dsn: str, timeout_s: float) -> IntentEventsError:
+    problem = tls.problem_of(error, place_of(dsn), _parameters(dsn))
+    if problem is not None:
+        return problem
+    if isinstance(error, ValueError):  # the driver cannot read the address: an unknown sslmode, a strange escape
+        return SettingsError(f"INTENT_EVENTS_DSN cannot be read; {_WRITE}")
+    return unavailable(error, dsn, timeout_s=timeout_s)
 
 
 async def disconnect(connection: asyncpg.Connection) -> None:
@@ -105,8 +124,9 @@ def check(dsn: str) -> None:
     if parts is None or parts.scheme not in _SCHEMES:
         raise SettingsError(f"INTENT_EVENTS_DSN is no postgresql:// address; {_WRITE}")
     # Such an address is read as another host, port or database, which then hold pieces of the password.
-    if parts.netloc.count("@") > 1 or "@" in parts.path or parts.fragment:
-        raise SettingsError(f"INTENT_EVENTS_DSN has an @, / or # that is not escaped; {_WRITE}")
+    if parts.netloc.count("@") > 1 or "@" in parts.path or parts.fragment or not _ports_are_numbers(parts):
+        raise SettingsError(f"INTENT_EVENTS_DSN has an @, :, / or # that is not escaped; {_WRITE}")
+    tls.check_files(_parameters(dsn))
 
 
 def place_of(dsn: str) -> str:
@@ -115,7 +135,7 @@ def place_of(dsn: str) -> str:
     When pieces of an unescaped password may stand where host and database should, nothing is shown.
     """
     parts = _split(dsn)
-    if parts is None or parts.netloc.count("@") > 1 or "@" in parts.path + parts.query or parts.fragment:
+    if parts is None or not _is_whole(parts) or "@" in parts.query:
         return "the database of INTENT_EVENTS_DSN"
     parameters = parse_qs(parts.query)
     host = unquote(parts.netloc.rpartition("@")[2]) or parameters.get("host", [""])[-1]
@@ -125,14 +145,14 @@ def place_of(dsn: str) -> str:
 
 
 def shown(dsn: str) -> str:
-    """An address as it may be printed: its password, in whichever place, becomes ``***``."""
+    """An address as it may be printed: ``***`` stands for its password, and for whatever could be one."""
     parts = _split(dsn)
-    if parts is None or parts.netloc.count("@") > 1 or "@" in parts.path or parts.fragment:
+    if parts is None or not _is_whole(parts):
         return "***"
     user, at, host = parts.netloc.rpartition("@")
-    query = _PASSWORD.sub(r"\1***", parts.query)
-    name = user.partition(":")[0] + (":***" if ":" in user else "")
-    return parts._replace(netloc=f"{name}{at}{host}", query=query).geturl()
+    query = "&".join(map(_shown_parameter, parts.query.split("&")))
+    name, colon, _ = user.partition(":")
+    return parts._replace(netloc=f"{name}{colon and ':***'}{at}{host}", query=query).geturl()
 
 
 def unavailable(error: BaseException, dsn: str, *, timeout_s: float) -> UnavailableError:
@@ -154,6 +174,29 @@ def _system(error: OSError) -> str:
     if isinstance(error, socket.gaierror):
         return "unknown host name"
     return os.strerror(error.errno) if error.errno else type(error).__name__
+
+
+def _is_whole(parts: SplitResult) -> bool:
+    """Whether no piece of a password stands where host, port and database should."""
+    stray = parts.netloc.count("@") > 1 or "@" in parts.path or bool(parts.fragment)
+    return parts.scheme in _SCHEMES and not stray and _ports_are_numbers(parts)
+
+
+def _ports_are_numbers(parts: SplitResult) -> bool:
+    hosts = parts.netloc.rpartition("@")[2].split(",")
+    return all(_HOST.fullmatch(host) for host in hosts)
+
+
+def _shown_parameter(parameter: str) -> str:
+    """A parameter as it may be printed: who knows what somebody has typed under a wrong name."""
+    name, equals, value = parameter.partition("=")
+    known = name in _SHOWN or (name == "sslmode" and value in _MODES)
+    return parameter if known else f"{name if equals else '***'}{equals and '=***'}"
+
+
+def _parameters(dsn: str) -> dict[str, list[str]]:
+    parts = _split(dsn)
+    return {} if parts is None else parse_qs(parts.query)
 
 
 def _split(dsn: str) -> SplitResult | None:
