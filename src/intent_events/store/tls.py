@@ -41,7 +41,9 @@ def problem_of(error: BaseException, place: str, parameters: Mapping[str, Sequen
     if isinstance(error, ssl.SSLCertVerificationError):
         return UnavailableError(f"{place} is not trusted: {_mistrust(error.verify_code)}")
     if isinstance(error, ssl.SSLError) and error.library == "SSL" and error.reason:
-        return UnavailableError(f"{place} refused the TLS handshake ({error.reason}); check the TLS versions, sslcert and sslkey")
+        return UnavailableError(
+            f"{place} refused the TLS handshake ({error.reason}); check the TLS versions, sslcert and sslkey"
+        )
     if isinstance(error, ssl.SSLError):
         return SettingsError("INTENT_EVENTS_DSN: a file of sslrootcert, sslcert or sslkey is no PEM of that kind")
     if isinstance(error, asyncpg.ClientConfigurationError) and mode.startswith("verify-"):
