@@ -3,6 +3,7 @@
 
 import os
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -75,7 +76,11 @@ def test_files_that_go_meanwhile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     """A segment that its process removes between being listed and being read has nothing that could be told."""
     home = Home.make(tmp_path)
     gone = home.path / "00000001.spool"
-    monkeypatch.setattr("intent_events_exporter.spool.erasing.segments_in", lambda _owner: iter([gone]))
+
+    def listed(_owner: Path) -> Iterator[Path]:
+        return iter([gone])
+
+    monkeypatch.setattr("intent_events_exporter.spool.erasing.segments_in", listed)
     assert sweep(tmp_path, unwanted, act=True) == ([], 0, 0)
     assert scrub(tmp_path, unwanted) == 0
     home.let_go()
