@@ -15,7 +15,7 @@ from typer.testing import Result
 from integration.test_roles import login
 from intent_events import semconv
 from intent_events.identity import derived_uuid, event_id_of
-from intent_events.privacy import Fingerprinter, HashKey
+from intent_events.privacy import Actors, Fingerprinter, HashKey, KeyRing
 from intent_events.rows import Rejection, row_of
 from intent_events.semconv import Record
 from intent_events.settings import DeliverySettings
@@ -28,7 +28,7 @@ from intent_events_exporter.spool.folder import Home
 from intent_events_exporter.spool.segment import CURSOR_AT, MARK, encode_cursor, encode_frame, encode_header
 from support.commands import run
 from support.postgres import Database, Server, run_apart
-from support.records import HASH_KEY, span_view
+from support.records import HASH_KEY, START_NS, span_view
 from support.spool_process import left_by_the_dead
 from support.waiting import until
 
@@ -286,6 +286,26 @@ def test_the_audit_has_counts_and_no_id(pg: Database, owner_dsn: str, settings: 
         assert (row["subject_mark"], row["mark_key_id"]) == (mark, "k7")
     else:
         assert (row["subject_mark"], row["mark_key_id"]) == (None, None)
+
+
+def test_every_stored_form_of_an_actor_is_found(pg: Database, owner_dsn: str, folder: Path, tmp_path: Path) -> None:
+    """Recorded plain and under pseudonyms of two keys: all go, from tables and spool; without keys, the plain alone."""
+    keys = [HashKey("old", HASH_KEY.encode()), HashKey("new", f"{HASH_KEY} anew".encode(), since_ns=START_NS)]
+    pseudonyms = Actors("pseudonymous", KeyRing(keys))
+    old, new = (pseudonyms.recorded(ANNA, at) or "" for at in (0, START_NS))
+    assert len({ANNA, old, new}) == 3
+    others = pseudonyms.recorded(BERT, START_NS) or ""
+    store(pg.dsn, said(0, ANNA), said(1, old), said(2, new), said(3, others))
+    left_by_the_dead(folder, segment(said(4, old), said(5, new), said(6, others)))
+    ring = tmp_path / "ring.toml"
+    ring.write_text(f'[old]\nkey = "{HASH_KEY}"\n[new]\nkey = "{HASH_KEY} anew"\nsince = 2026-01-01\n')
+    without = erase(owner_dsn, "--actor", ANNA, "--format", "json")
+    assert json.loads(without.stdout)["rows"]["intent_events"] == 1
+    ran = erase(owner_dsn, "--actor", ANNA, "--yes", "--format", "json", INTENT_EVENTS_HASH_KEYRING=str(ring))
+    assert json.loads(ran.stdout)["rows"]["intent_events"] == 3
+    assert json.loads(ran.stdout)["spool"]["removed"] == 2
+    assert actors(pg) == [others]
+    assert pg.fetchval_now("SELECT mark_key_id FROM agent.admin_audit") == "new"
 
 
 def test_a_newer_segment_is_told(owner_dsn: str, folder: Path) -> None:

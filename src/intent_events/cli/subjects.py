@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Who is meant by ``--actor`` or ``--session``: the forms in which rows have it, and what the audit has instead."""
 
+import time
 from typing import Final
 
 from intent_events import columns
 from intent_events.errors import SettingsError
 from intent_events.mending import value
-from intent_events.privacy import Fingerprinter, HashKey
-from intent_events.settings import RecordSettings, read_secret
+from intent_events.privacy import Fingerprinter, forms_of_actor, read_ring
+from intent_events.settings import RecordSettings
 from intent_events.store.removal import Mark, Subject
 
 _ONE: Final = "name one of --actor (INTENT_EVENTS_ERASE_ACTOR) and --session (INTENT_EVENTS_ERASE_SESSION)"
@@ -22,9 +23,8 @@ def subject_of(settings: RecordSettings, *, actor: str, session: str) -> Subject
         session: the session's id as the orchestrator knows it, or as rows have it.
 
     Raises:
-        SettingsError: not exactly one of the two is given, or it is nothing that a row can have.
+        SettingsError: not exactly one of the two is given, it is nothing that a row can have, or a key cannot be read.
     """
-    del settings
     if bool(actor) == bool(session):
         raise SettingsError(_ONE)
     name, raw = ("actor_id", actor) if actor else ("session_id", session)
@@ -32,22 +32,19 @@ def subject_of(settings: RecordSettings, *, actor: str, session: str) -> Subject
     stored = value(columns.UTTERANCE[name], raw, set())
     if not stored:
         raise SettingsError(f"{_ONE}: no row can have this one")
-    return Subject(actors=(stored,)) if actor else Subject(sessions=(stored,))
+    return Subject(actors=tuple(forms_of_actor(actor, read_ring(settings)))) if actor else Subject(sessions=(stored,))
 
 
 def mark_of(settings: RecordSettings, *, actor: str, session: str) -> Mark | None:
     """What tells the subject in the audit to whoever has the key and the id; None without a key.
 
     Raises:
-        SettingsError: the file of the key cannot be read.
+        SettingsError: a key cannot be read.
     """
-    if settings.hash_key is not None:
-        secret = settings.hash_key.get_secret_value()
-    elif settings.hash_key_file is not None:
-        secret = read_secret(settings.hash_key_file, "INTENT_EVENTS_HASH_KEY_FILE")
-    else:
+    ring = read_ring(settings)
+    if ring is None:
         return None
-    key = HashKey(settings.hash_key_id, secret.encode())
+    key = ring.keys[ring.index_at(time.time_ns())]
     # Not the fingerprint of the id alone: that could be met among those of utterances.
     told = f"erased actor:{actor}" if actor else f"erased session:{session}"
     return Mark(Fingerprinter(key).fingerprint(told), key.key_id)
