@@ -111,18 +111,20 @@ class Masker:
         """Mask the words without a class, and those beside them that may belong to them."""
         masked, words = self._mask_unknown(shown, classes, declared)
         known = cast("list[int]", classes)
-        if max(known) > 0:
-            _hide_spoken(known, shown, masked)
-            _hide_company(known, shown, masked)
-            masked.sort()
-        last, kind = -2, ""
+        highest = max(known)
+        if highest > 0:
+            if highest >= _SPOKEN:
+                _hide_spoken(known, shown, masked)
+            if masked:
+                _hide_company(known, shown, masked)
+        last, kind, repeated = -2, "", False
         for at in masked:
-            if shown[at] == kind and at == last + 1:
-                shown[at] = ""
+            if at == last + 1 and shown[at] == kind:
+                shown[at], repeated = "", True
             else:
                 kind = shown[at]
             last = at
-        preview = " ".join(filter(None, shown))
+        preview = " ".join(filter(None, shown)) if repeated or words else " ".join(shown)
         if not words:
             return Masked(preview, cut(preview))
         for at, word in words.items():
@@ -141,9 +143,7 @@ class Masker:
         masked: list[int] = []
         words: dict[int, str] = {}
         written = -1
-        for at, each in enumerate(classes):
-            if each is not None:
-                continue
+        for at in [at for at, each in enumerate(classes) if each is None]:
             token = shown[at]
             kind = declared.get(at) if declared else None
             if kind is None:
@@ -163,10 +163,11 @@ class Masker:
         None when it is masked: it is not known, or has a capital within a sentence. "State Street" is made of common
         words.
         """
-        if _has_value(token):
+        if token.isalpha() and token.isascii():
+            if not (first or token in self._capitals or len(token) == 1):
+                return None  # it has a capital, or the vocabulary would have had it
+        elif _has_value(token):
             return None
-        if token.isalpha() and token.isascii() and len(token) > 1 and not (first or token in self._capitals):
-            return None  # it has a capital, or the vocabulary would have had it
         core = token.strip(AROUND)
         if not core:
             return _CONNECTOR, "", ""
@@ -211,12 +212,14 @@ def _hide_spoken(classes: list[int], shown: list[str], masked: list[int]) -> Non
                 if classes[each] != _MASKED:
                     classes[each], shown[each] = _MASKED, NUMBER
                     masked.append(each)
+    masked.sort()
 
 
 def _hide_company(classes: list[int], shown: list[str], masked: list[int]) -> None:
     """Hide words beside masked ones that are parts of names and addresses more often than not."""
     classes.append(0)  # stands on both sides of the text
-    for at in tuple(masked):
+    first = tuple(masked)
+    for at in first:
         kind = shown[at]
         near = _NEAR_NAMES if kind == NAME else _NEAR_NUMBERS
         beside = at - 1
@@ -237,6 +240,8 @@ def _hide_company(classes: list[int], shown: list[str], masked: list[int]) -> No
                 classes[between], shown[between] = _MASKED, kind
                 masked.append(between)
     classes.pop()
+    if len(masked) > len(first):
+        masked.sort()
 
 
 def _kind(token: str) -> str:

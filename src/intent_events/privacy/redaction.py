@@ -34,7 +34,7 @@ class Privacy:
         actors: gives the recorded form of whoever speaks; None records them as given.
     """
 
-    __slots__ = ("_fingerprinters", "_masking", "_previews", "actors")
+    __slots__ = ("_fingerprinters", "_masking", "_only", "_previews", "actors")
 
     def __init__(
         self, ring: KeyRing | None, masking: Masking, *, previews: bool = True, actors: Actors | None = None
@@ -48,6 +48,7 @@ class Privacy:
             actors: gives the recorded form of whoever speaks; None records them as given.
         """
         self._fingerprinters = Fingerprinters(ring)
+        self._only = self._fingerprinters.each[0] if len(self._fingerprinters.each) == 1 else None
         self._masking = masking
         self._previews = previews
         self.actors = actors
@@ -60,7 +61,7 @@ class Privacy:
             at_ns: when it was said, nanoseconds since 1970: it says which key makes the fingerprints.
             entities: what of it is known to be a value.
         """
-        fingerprinter = self._fingerprinters.at(at_ns)
+        fingerprinter = self._only or self._fingerprinters.at(at_ns)
         masked, normal = self._masking.mask(text, entities), normalize(text)
         text_hash = fingerprinter.fingerprint(normal)
         template_hash = text_hash if masked.template == normal else fingerprinter.fingerprint(masked.template)
