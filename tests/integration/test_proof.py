@@ -42,7 +42,7 @@ LEAKS: Final = {
     "in_metric": 'attribute "text" of metric "brain.calls" of meter "brain"',
     "in_metric_name": 'description of metric "brain.of"',
     "in_base64": 'attribute "brain.query" of span "search"',
-    "in_number": 'attribute "brain.number" of span "search" of tracer "brain": phone, card, account',
+    "in_number": 'attribute "brain.number" of span "search" of tracer "brain": phone, card',
     "in_candidates": "column verb_candidates_pre of agent.intent_events",
 }
 """Each leak of ``support/apps/leaking.py``, and where the message says that it is."""
