@@ -10,7 +10,7 @@ from typer.main import get_command
 
 from intent_events.version import __version__
 
-COMMANDS: Final = ("demo", "doctor", "drain", "migrate", "reconcile", "report")
+COMMANDS: Final = ("demo", "doctor", "drain", "migrate", "reconcile", "report", "sink")
 """Each is the function of that name in the module of that name beside this one."""
 
 
