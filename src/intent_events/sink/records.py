@@ -6,11 +6,10 @@ becomes a dead letter with its bytes.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple, Protocol
 
-from intent_events.instrument.troubles import trouble
 from intent_events.mending import text
 from intent_events.rows import Rejection, RejectReason
 from intent_events.select import select
@@ -24,7 +23,7 @@ from intent_events.store.seal import sealed_of
 LONGEST_PAYLOAD: Final = 1 << 20
 """Bytes of a span that a dead letter keeps; of a longer one it keeps as many, from the beginning."""
 
-_AT_ONCE: Final = 32
+_AT_ONCE: Final = 64
 
 
 class Format(NamedTuple):
@@ -72,6 +71,15 @@ class Records:
         """Spans that are no records."""
         return self.spans - len(self.rows) - len(self.rejections) - self.forbidden
 
+    def add(self, row: Sealed | Rejection | None) -> None:
+        """One more record; None when it is forbidden."""
+        if row is None:
+            self.forbidden += 1
+        elif isinstance(row, Rejection):
+            self.rejections.append(row)
+        else:
+            self.rows.append(row)
+
     @property
     def size(self) -> int:
         """Bytes that are held until they are written."""
@@ -94,31 +102,30 @@ async def records_in(data: bytes, form: Format, sender: Allows) -> Records:
     for start in range(0, len(marked), _AT_ONCE):
         if start:
             await asyncio.sleep(0)
-        for framed in marked[start : start + _AT_ONCE]:
-            _take(framed, form, sender, records)
+        _take(marked[start : start + _AT_ONCE], form, sender, records)
     return records
 
 
-def _take(framed: Framed, form: Format, sender: Allows, records: Records) -> None:
-    try:
-        view = form.view_in(framed)
+def _take(marked: Sequence[Framed], form: Format, sender: Allows, records: Records) -> None:
+    selected: list[tuple[SpanView, Record]] = []
+    places: list[Framed] = []
+    for framed in marked:
+        try:
+            view = form.view_in(framed)
+        except UndecodableError:
+            records.add(_undecodable(framed, sender))
+            continue
         record = select(view)
         if not isinstance(record, Record):
-            return
-        row = sealed_of(view, record) if sender.allows(view.service_name, _scope_of(view)) else None
-    except UndecodableError:
-        row = _undecodable(framed, sender)
-    except MemoryError:  # no fault of the span's
-        raise
-    except Exception as error:  # noqa: BLE001 - a failure of ours at one span must not cost its neighbours, or be retried for ever
-        trouble("intent-events: a span could not be read and is kept as a dead letter", error)
-        row = _undecodable(framed, sender)
-    if row is None:
-        records.forbidden += 1
-    elif isinstance(row, Rejection):
-        records.rejections.append(row)
-    else:
-        records.rows.append(row)
+            continue
+        if sender.allows(view.service_name, _scope_of(view)):
+            selected.append((view, record))
+            places.append(framed)
+        else:
+            records.add(None)
+    for framed, row in zip(places, sealed_of(selected), strict=True):
+        # What we fail to read is kept like what cannot be read: it must not cost its neighbours, or come for ever.
+        records.add(_undecodable(framed, sender) if row is None else row)
 
 
 def _scope_of(view: SpanView) -> str | None:
