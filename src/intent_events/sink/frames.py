@@ -32,12 +32,27 @@ _MESSAGES: Final[dict[str, dict[int, tuple[str, str]]]] = {
         15: ("status", "bytes*"),
         16: ("flags", "fixed32"),
     },
+    "KeyValue": {1: ("key", "string"), 2: ("value", "AnyValue")},
+    "AnyValue": {
+        1: ("string_value", "string|"),
+        2: ("bool_value", "bool|"),
+        3: ("int_value", "int64|"),
+        4: ("double_value", "double|"),
+        5: ("array_value", "ArrayValue|"),
+        6: ("kvlist_value", "KeyValueList|"),
+        7: ("bytes_value", "bytes|"),
+    },
+    "ArrayValue": {1: ("values", "bytes*")},
+    "KeyValueList": {1: ("values", "KeyValue*")},
 }
 _TYPES: Final = {
+    "bool": FieldDescriptorProto.TYPE_BOOL,
     "bytes": FieldDescriptorProto.TYPE_BYTES,
-    "string": FieldDescriptorProto.TYPE_STRING,
+    "double": FieldDescriptorProto.TYPE_DOUBLE,
     "fixed32": FieldDescriptorProto.TYPE_FIXED32,
     "fixed64": FieldDescriptorProto.TYPE_FIXED64,
+    "int64": FieldDescriptorProto.TYPE_INT64,
+    "string": FieldDescriptorProto.TYPE_STRING,
     "uint32": FieldDescriptorProto.TYPE_UINT32,
 }
 
@@ -47,9 +62,13 @@ def _make() -> dict[str, Any]:
     for message, fields in _MESSAGES.items():
         described = file.message_type.add(name=message)
         for number, (name, spelled) in fields.items():
-            kind = spelled.rstrip("*")
+            kind = spelled.rstrip("*|")
             many = FieldDescriptorProto.LABEL_REPEATED if spelled.endswith("*") else FieldDescriptorProto.LABEL_OPTIONAL
             field = described.field.add(name=name, number=number, label=many)
+            if spelled.endswith("|"):  # one of those with a bar is there
+                if not described.oneof_decl:
+                    described.oneof_decl.add(name="value")
+                field.oneof_index = 0
             if kind in _TYPES:
                 field.type = _TYPES[kind]
             else:
@@ -65,3 +84,6 @@ RequestFrame: Final = _made["Request"]
 
 SpanFrame: Final = _made["Span"]
 """A ``Span``: attributes, events, links and status are bytes."""
+
+AttributeFrame: Final = _made["KeyValue"]
+"""A ``KeyValue``: the items of an array are bytes."""

@@ -50,7 +50,7 @@ class Allows(Protocol):
         ...
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)  # its payloads are nobody's business, and thousands
 class Records:
     """What a request brings.
 
