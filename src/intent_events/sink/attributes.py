@@ -9,7 +9,7 @@ import struct
 from collections.abc import Callable
 from typing import Any, Final
 
-from opentelemetry.proto.common.v1.common_pb2 import AnyValue
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 
 from intent_events import semconv
 from intent_events.columns import KEYS
@@ -84,6 +84,7 @@ class _Attributes(_Kept):
         item = AttributeFrame.FromString(piece)
         key = item.key
         if key not in KEYS:
+            KeyValue.FromString(piece)  # a span is decodable or it is not, whosever the attribute at fault is
             return self.keep(piece, NONE_OF_OURS)
         self._learn(piece, key)
         pair = key, _framed_value(item.value)

@@ -101,9 +101,7 @@ def view_in(framed: Framed) -> SpanView:
         if span.events or span.links or span.status:
             _check_rest(span)
         attributes = dict(map(attribute_in, span.attributes))
-    except (
-        DecodeError
-    ):  # no UTF-8, nested beyond 100 levels, or lengths that lead nowhere; its text could quote a value
+    except (DecodeError, UnicodeDecodeError):  # no UTF-8, nested too deeply, or lengths that lead nowhere
         raise UndecodableError from None
     attributes.pop(NONE_OF_OURS[0], None)
     return SpanView(
@@ -146,7 +144,7 @@ class _Services(dict[bytes, str | None]):
             for item in Resource.FromString(resource).attributes:
                 if item.key == SERVICE_NAME:
                     name = item.value.string_value if item.value.HasField("string_value") else None
-        except DecodeError:  # no UTF-8 in one of its texts, or nested too deeply
+        except (DecodeError, UnicodeDecodeError):  # no UTF-8, nested too deeply, or lengths that lead nowhere
             name = None
         if len(self) >= _MOST:
             self.clear()

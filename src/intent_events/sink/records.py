@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple, Protocol
 
+from intent_events.instrument.troubles import trouble
 from intent_events.mending import text
 from intent_events.rows import Rejection, RejectReason
 from intent_events.select import select
@@ -112,10 +113,14 @@ def _take(marked: Sequence[Framed], form: Format, sender: Allows, records: Recor
     for framed in marked:
         try:
             view = form.view_in(framed)
+            record = select(view)
         except UndecodableError:
             records.add(_undecodable(framed, sender))
             continue
-        record = select(view)
+        except Exception as error:  # noqa: BLE001 - what we fail to read must not cost its neighbours, or come for ever
+            trouble("intent-events: a span cannot be read and is kept as a dead letter", error)
+            records.add(_undecodable(framed, sender))
+            continue
         if not isinstance(record, Record):
             continue
         if sender.allows(view.service_name, _scope_of(view)):
@@ -124,7 +129,6 @@ def _take(marked: Sequence[Framed], form: Format, sender: Allows, records: Recor
         else:
             records.add(None)
     for framed, row in zip(places, sealed_of(selected), strict=True):
-        # What we fail to read is kept like what cannot be read: it must not cost its neighbours, or come for ever.
         records.add(_undecodable(framed, sender) if row is None else row)
 
 
