@@ -8,6 +8,7 @@ runtime reads is read alike, and so is one that it does not.
 import asyncio
 import sys
 import zlib
+from collections.abc import Callable
 from typing import Any, Final
 
 import atheris
@@ -28,6 +29,7 @@ with atheris.instrument_imports(include=["intent_events.sink", "intent_events.ro
     from support.otlp_reference import check_span
 
 MOST: Final = 1 << 20
+_DEEPEST: Final = 3
 _NAMES: Final = sorted(KEYS)
 _loop: Final = asyncio.new_event_loop()
 
@@ -52,27 +54,25 @@ def _protobuf(data: bytes) -> None:
 
 
 def _value(given: Any, depth: int = 0) -> object:
-    kind = given.ConsumeIntInRange(0, 7 if depth < 3 else 4)
-    if kind == 0:
-        return given.ConsumeUnicode(given.ConsumeIntInRange(0, 40)).encode("utf-8", "replace").decode()
-    if kind == 1:
-        return given.ConsumeBool()
-    if kind == 2:
-        return given.ConsumeIntInRange(-(1 << 63), (1 << 63) - 1)
-    if kind == 3:
-        return given.ConsumeFloat()
-    if kind == 4:
-        return given.ConsumeBytes(given.ConsumeIntInRange(0, 20))
-    if kind == 5:
-        return [_value(given, depth + 1) for _ in range(given.ConsumeIntInRange(0, 25))]
-    if kind == 6:
-        return {name: _value(given, depth + 1) for name in ("verb", "score", "source")[: given.ConsumeIntInRange(0, 3)]}
-    return [given.ConsumeFloat() for _ in range(given.ConsumeIntInRange(0, 25))]
+    makers: list[Callable[[], object]] = [
+        lambda: given.ConsumeUnicode(given.ConsumeIntInRange(0, 40)).encode("utf-8", "replace").decode(),
+        given.ConsumeBool,
+        lambda: given.ConsumeIntInRange(-(1 << 63), (1 << 63) - 1),
+        given.ConsumeFloat,
+        lambda: given.ConsumeBytes(given.ConsumeIntInRange(0, 20)),
+        lambda: [given.ConsumeFloat() for _ in range(given.ConsumeIntInRange(0, 25))],
+        lambda: [_value(given, depth + 1) for _ in range(given.ConsumeIntInRange(0, 25))],
+        lambda: {name: _value(given, depth + 1) for name in ("verb", "score")[: given.ConsumeIntInRange(0, 2)]},
+    ]
+    return makers[given.ConsumeIntInRange(0, 7 if depth < _DEEPEST else 4)]()
 
 
 def _span(given: Any) -> bytes:
     """A span that is nearly sound."""
-    pieces = [b"\x0a\x10" + given.ConsumeBytes(16).ljust(16, b"\1"), b"\x12\x08" + given.ConsumeBytes(8).ljust(8, b"\1")]
+    pieces = [
+        b"\x0a\x10" + given.ConsumeBytes(16).ljust(16, b"\1"),
+        b"\x12\x08" + given.ConsumeBytes(8).ljust(8, b"\1"),
+    ]
     for _ in range(given.ConsumeIntInRange(0, 12)):
         key = given.PickValueInList(_NAMES).encode()
         value = any_value(_value(given)).SerializeToString()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A span as the protobuf runtime alone reads it, with the messages that opentelemetry-proto ships: what the sink must equal."""
+"""A span as the protobuf runtime reads it by the messages of opentelemetry-proto: what the sink must equal."""
 
 from google.protobuf.message import DecodeError
 from opentelemetry.proto.trace.v1.trace_pb2 import Span

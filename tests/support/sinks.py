@@ -29,7 +29,7 @@ _ENDS_S: Final = 40.0
 
 @dataclass(frozen=True, slots=True)
 class HttpAnswer:
-    """What a sender is answered over HTTP."""
+    """What a sender is answered over HTTP; names of headers are in lower case."""
 
     code: int
     headers: Mapping[str, str]
@@ -135,7 +135,7 @@ class RunningSink:
         try:
             connection.request(method, path, body, headers)
             answer = connection.getresponse()
-            return HttpAnswer(answer.status, dict(answer.getheaders()), answer.read())
+            return HttpAnswer(answer.status, {k.lower(): v for k, v in answer.getheaders()}, answer.read())
         finally:
             connection.close()
 
@@ -145,7 +145,7 @@ class RunningSink:
         try:
             connection.request("GET", path, headers={"Authorization": f"Bearer {token}"} if token else {})
             answer = connection.getresponse()
-            return HttpAnswer(answer.status, dict(answer.getheaders()), answer.read())
+            return HttpAnswer(answer.status, {k.lower(): v for k, v in answer.getheaders()}, answer.read())
         finally:
             connection.close()
 
