@@ -11,7 +11,7 @@ export UV_PYTHON_DOWNLOADS := never
 export UV_SYSTEM_CERTS := 1
 export VIRTUAL_ENV :=
 
-.PHONY: help setup demo test check format lock bench clean
+.PHONY: help setup demo test check format lock bench fuzz clean
 
 help:  ## Show the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 10
@@ -43,6 +43,12 @@ check: setup  ## Format, lint, types and import layers
 
 bench: setup  ## Measure the budgets as ratios inside one run; wants a quiet machine
 	cd tests && ../$(BIN)/python -m benchmarks $(BENCH)
+
+fuzz: setup  ## Feed the sink with nonsense for ten minutes, or FUZZ=-max_total_time=60
+	$(UV) venv --quiet --allow-existing --python $(BIN)/python .bench/fuzz
+	$(UV) pip install --quiet --python .bench/fuzz/bin/python atheris==3.0.0
+	cd tests && PYTHONPATH=.:$$(echo ../.bench/fuzz/lib/python*/site-packages) \
+	  ../$(BIN)/python fuzz/sink_requests.py -max_len=8192 $(or $(FUZZ),-max_total_time=600)
 
 format: setup  ## Format and fix what the linter can fix
 	$(BIN)/ruff format .

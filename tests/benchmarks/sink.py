@@ -164,7 +164,7 @@ async def _at_rate(address: str, requests: Sequence[bytes], rate: int) -> list[f
 
 
 def memory(dsn: str, minutes: float) -> tuple[float, float]:
-    """MB that the sink has more at the end of so many minutes under load than after a tenth of them; and rows stored."""
+    """MB that the sink has more at the end of so many minutes under load than after a tenth; and rows stored."""
     records = requests_of(finished_spans(ROWS))
     strangers = requests_of(strange_spans(ROWS))
     mixed = [request for pair in zip(records, strangers, strict=True) for request in pair]

@@ -228,6 +228,12 @@ async def _copy(dsn: str, file: Path) -> float:
         await connection.close()
 
 
+def make_database(running: EmbeddedPostgres, name: str) -> None:
+    """An empty database on the same server, for somebody else's tables."""
+    asyncio.run(run(running.dsn(), f'DROP DATABASE IF EXISTS "{name}"'))
+    asyncio.run(run(running.dsn(), f'CREATE DATABASE "{name}"'))
+
+
 def copy_of(dsn: str, file: Path) -> float:
     """Seconds that one server-side COPY of this file into the emptied table takes."""
     asyncio.run(run(dsn, "TRUNCATE agent.intent_events"))

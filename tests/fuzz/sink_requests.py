@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Requests of any bytes: ``make fuzz FUZZ=-max_total_time=600``. Runs under atheris, in an environment of its own.
+"""Requests of any bytes: ``make fuzz`` runs it for ten minutes under atheris, in an environment of its own.
 
 Nothing but the refusals that the sink knows may come out of it, within bounds of memory; a span that the protobuf
 runtime reads is read alike, and so is one that it does not.
@@ -8,10 +8,13 @@ runtime reads is read alike, and so is one that it does not.
 import asyncio
 import sys
 import zlib
-from collections.abc import Callable
-from typing import Any, Final
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
 
-import atheris
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+atheris: Any = import_module("atheris")  # of this target's own environment
 
 with atheris.instrument_imports(include=["intent_events.sink", "intent_events.rows", "intent_events.store"]):
     from google.protobuf.message import DecodeError
@@ -64,7 +67,8 @@ def _value(given: Any, depth: int = 0) -> object:
         lambda: [_value(given, depth + 1) for _ in range(given.ConsumeIntInRange(0, 25))],
         lambda: {name: _value(given, depth + 1) for name in ("verb", "score")[: given.ConsumeIntInRange(0, 2)]},
     ]
-    return makers[given.ConsumeIntInRange(0, 7 if depth < _DEEPEST else 4)]()
+    chosen: int = given.ConsumeIntInRange(0, 7 if depth < _DEEPEST else 4)
+    return makers[chosen]()
 
 
 def _span(given: Any) -> bytes:

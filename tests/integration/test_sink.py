@@ -17,7 +17,7 @@ from support.otlp import json_request, json_span, request
 from support.postgres import Database
 from support.proxy import Proxy
 from support.records import span_view, utterances
-from support.sinks import JSON, RunningSink, gzipped, listening, retry_of, sink, sink_process
+from support.sinks import JSON, RunningSink, exporting, gzipped, listening, retry_of, sink, sink_process
 from support.stored import stored_rows
 from support.waiting import until
 
@@ -67,7 +67,7 @@ def test_sent_again_nothing_is_doubled(pg: Database) -> None:
 def test_many_senders_at_once(pg: Database) -> None:
     """What fifty senders send at the same time is written together, and each is answered."""
     with sink(pg.dsn) as running, ThreadPoolExecutor(50) as senders:
-        answers = list(senders.map(lambda n: running.export(spans(n * 10, n * 10 + 10)), range(200)))
+        answers = list(senders.map(running.export, [spans(n * 10, n * 10 + 10) for n in range(200)]))
         assert {answer.code for answer in answers} == {OK}
         commits = running.metric("intent_events_sink_commit_duration_seconds_count")
     assert stored_rows(pg) == utterances(0, 2000)
@@ -142,9 +142,8 @@ def test_it_is_killed_while_senders_send(pg: Database) -> None:
             with running.channel() as channel:
                 for number in range(until_number):
                     if number not in acknowledged:
-                        call = channel.unary_unary("/opentelemetry.proto.collector.trace.v1.TraceService/Export")
                         try:
-                            call(spans(number * 50, number * 50 + 50), timeout=20)
+                            exporting(channel)(spans(number * 50, number * 50 + 50), timeout=20)
                         except grpc.RpcError:  # it was killed
                             return
                         acknowledged.add(number)
@@ -192,9 +191,8 @@ def test_it_stops_in_good_order(pg: Database, how: signal.Signals) -> None:
 
 def export_or_none(channel: grpc.Channel, number: int) -> grpc.StatusCode | None:
     """Send one span once; the code of the answer."""
-    call = channel.unary_unary("/opentelemetry.proto.collector.trace.v1.TraceService/Export")
     try:
-        call(spans(number, number + 1), timeout=20)
+        exporting(channel)(spans(number, number + 1), timeout=20)
     except grpc.RpcError:  # it does not listen any more
         return None
     return OK

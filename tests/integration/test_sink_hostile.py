@@ -7,7 +7,7 @@ import math
 import os
 import socket
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import grpc
 import pytest
@@ -21,7 +21,7 @@ from intent_events.spans import SpanView
 from support.otlp import framed, json_request, json_span, request, span_message, varint
 from support.postgres import Database, Server
 from support.records import START_NS, span_view, utterance
-from support.sinks import JSON, PROTOBUF, RunningSink, gzipped, sink
+from support.sinks import JSON, PROTOBUF, RunningSink, exporting, gzipped, sink
 from support.stored import stored_rows
 from support.waiting import until
 
@@ -123,7 +123,7 @@ def test_other_paths_and_methods(running: RunningSink) -> None:
     assert running.post(b"", media_type="application/json; charset=utf-8").code == 400  # no JSON
     assert running.post(b"{}", media_type="Application/JSON; charset=utf-8").code == 200
     with running.channel() as channel:
-        unknown: Any = channel.unary_unary("/opentelemetry.proto.collector.logs.v1.LogsService/Export")
+        unknown = cast("Any", channel).unary_unary("/opentelemetry.proto.collector.logs.v1.LogsService/Export")
         with pytest.raises(grpc.RpcError) as caught:
             unknown(b"", timeout=30)
     failed: Any = caught.value
@@ -328,7 +328,7 @@ def test_senders_that_hang_up(running: RunningSink) -> None:
         for _ in range(10):
             _open(running.http_port, head + b"Content-Length: %d\r\n\r\n" % len(body) + body[:cut]).close()
     with running.channel() as channel:
-        call: Any = channel.unary_unary("/opentelemetry.proto.collector.trace.v1.TraceService/Export")
+        call = exporting(channel)
         for _ in range(10):
             call.future(body).cancel()
     until(lambda: running.metric("intent_events_sink_in_flight_bytes") == 0, "nothing is held")

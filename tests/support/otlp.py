@@ -31,7 +31,8 @@ def any_value(value: object) -> AnyValue:
     if isinstance(value, (list, tuple)):
         return AnyValue(array_value=ArrayValue(values=[any_value(item) for item in cast("list[object]", value)]))
     field = _FIELDS[type(value)]
-    return AnyValue(**{field: value}) if field else AnyValue()
+    given: dict[str, Any] = {field: value} if field else {}
+    return AnyValue(**given)
 
 
 def span_message(view: SpanView) -> Span:

@@ -169,13 +169,14 @@ class RunningSink:
         return grpc.secure_channel(f"localhost:{self.grpc_port}", credentials, options)
 
     def metric(self, name: str, **labels: str) -> float:
-        """A figure of its metrics; 0 when there is none."""
+        """A figure of its metrics, summed over all labels but these; 0 when there is none."""
         wanted = {f'{key}="{value}"' for key, value in labels.items()}
+        total = 0.0
         for line in self.get("/metrics").body.decode().splitlines():
             found = re.fullmatch(rf"{re.escape(name)}(?:\{{(.*)\}})? (\S+)", line)
             if found and wanted <= set((found[1] or "").split(",")):
-                return float(found[2])
-        return 0.0
+                total += float(found[2])
+        return total
 
     def memory_mb(self) -> float:
         """Memory that it has."""
@@ -183,6 +184,11 @@ class RunningSink:
         found = re.search(r"VmRSS:\s+(\d+)", text)
         assert found is not None
         return int(found[1]) / 1024
+
+
+def exporting(channel: grpc.Channel) -> Any:
+    """What exports over a connection: bytes of a request to bytes of an answer."""
+    return cast("Any", channel).unary_unary(METHOD)
 
 
 def export(
@@ -193,7 +199,7 @@ def export(
     compression: grpc.Compression = grpc.Compression.NoCompression,
 ) -> GrpcAnswer:
     """Send a request over a connection that is open."""
-    call = cast("Any", channel).unary_unary(METHOD)
+    call = exporting(channel)
     metadata = [("authorization", f"Bearer {token}")] if token else []
     try:
         answer = call(body, metadata=metadata, compression=compression, timeout=60, wait_for_ready=True)

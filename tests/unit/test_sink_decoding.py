@@ -4,15 +4,14 @@
 import asyncio
 import json
 import math
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
-from opentelemetry.proto.resource.v1.resource_pb2 import Resource
-from opentelemetry.proto.trace.v1.trace_pb2 import Span
+from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from intent_events import semconv
 from intent_events.rows import RejectReason
@@ -24,7 +23,7 @@ from intent_events.sink.protobuf import Framed, UndecodableError
 from intent_events.sink.records import JSON, LONGEST_PAYLOAD, PROTOBUF, Format, Records, records_in
 from intent_events.spans import SpanView
 from intent_events.store.seal import sealed_of
-from support.otlp import framed, json_span, request, span_message, varint
+from support.otlp import any_value, framed, json_span, request, span_message, varint
 from support.otlp import json_request as json_body
 from support.otlp_reference import check_span, our_view, plain
 from support.records import span_view
@@ -40,9 +39,10 @@ def on_the_wire(value: Any) -> bool:
     if isinstance(value, str):
         return not any("\ud800" <= character <= "\udfff" for character in value)
     if isinstance(value, dict):
-        return all(on_the_wire(key) and on_the_wire(item) for key, item in value.items())
+        items = cast("dict[str, Any]", value).items()
+        return all(on_the_wire(key) and on_the_wire(item) for key, item in items)
     if isinstance(value, (list, tuple)):
-        return all(map(on_the_wire, value))
+        return all(map(on_the_wire, cast("list[Any]", value)))
     return not isinstance(value, int) or -(1 << 63) <= value < 1 << 63
 
 
@@ -172,8 +172,7 @@ def test_more_pieces_than_are_kept() -> None:
     """What is remembered of earlier spans is bounded, and forgetting changes nothing."""
     for number in range(9000):
         data = attribute(semconv.SCOPE, AnyValue(string_value=f"book-{number}"))
-        items = attribute(semconv.MISSING_ARGS, AnyValue(array_value={"values": [{"string_value": f"arg-{number}"}]}))
-        resource = Resource(attributes=[KeyValue(key="service.name", value=AnyValue(string_value=f"s-{number}"))])
+        items = attribute(semconv.MISSING_ARGS, any_value([f"arg-{number}"]))
         found = our_view(data + items, None)
         assert found is not None
         assert found.attributes == {semconv.SCOPE: f"book-{number}", semconv.MISSING_ARGS: [f"arg-{number}"]}
@@ -181,7 +180,6 @@ def test_more_pieces_than_are_kept() -> None:
             framed(span_message(span_view(1)).SerializeToString(), service_name=f"s-{number}")
         )[1]
         assert only.service_name == f"s-{number}"
-        del resource
 
 
 IDS: Final = (b"", b"\1", b"\1" * 7, b"\1" * 9, b"\1" * 15, b"\1" * 17, b"\1" * 32)
@@ -215,12 +213,12 @@ def test_one_undecodable_span_costs_nobody_else() -> None:
     [
         Span(events=[Span.Event(name="xxxx")]),
         Span(links=[Span.Link(trace_state="xxxx")]),
-        Span(status={"message": "xxxx"}),
+        Span(status=Status(message="xxxx")),
         Span(name="xxxx"),
         Span(trace_state="xxxx"),
         Span(attributes=[KeyValue(key="foreign", value=AnyValue(string_value="xxxx"))]),
         Span(attributes=[KeyValue(key="xxxx", value=AnyValue(int_value=1))]),
-        Span(attributes=[KeyValue(key="foreign", value=AnyValue(array_value={"values": [{"string_value": "xxxx"}]}))]),
+        Span(attributes=[KeyValue(key="foreign", value=any_value(["xxxx"]))]),
     ],
     ids=str,
 )
