@@ -73,7 +73,7 @@ class Speeds(NamedTuple):
 @contextmanager
 def server() -> Generator[EmbeddedPostgres]:
     """A migrated server that is set up as one in production is, but for its size."""
-    with EmbeddedPostgres(settings=SETTINGS) as running:
+    with EmbeddedPostgres(settings=SETTINGS, tcp=True) as running:
         asyncio.run(migrate(running.dsn()))
         yield running
 

@@ -19,6 +19,7 @@ from intent_events import semconv
 from intent_events.cli.app import app
 from intent_events.rows import RejectReason
 from intent_events.settings import SETTINGS, variable_of
+from intent_events.sink.answers import Why
 from intent_events.store.write import REFUSED
 from intent_events_exporter.metrics import Dropped
 from support.postgres import Database
@@ -118,7 +119,7 @@ def test_every_label_is_documented() -> None:
 
 def test_every_reason_is_documented() -> None:
     """Every reason for which a record is refused or dropped is explained on some page."""
-    assert missing([*_values(RejectReason, Dropped), REFUSED]) == []
+    assert missing([*_values(RejectReason, Dropped), REFUSED, *(why.value.label for why in Why)]) == []
 
 
 def metric_names() -> list[str]:
