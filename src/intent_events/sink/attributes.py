@@ -30,7 +30,7 @@ _UNIQUE: Final = frozenset(
 )
 _KEYS: Final = {key.encode(): key for key in KEYS}
 _KEY, _VALUE, _TEXT, _INTEGER, _ARRAY = 0x0A, 0x12, 0x0A, 0x18, 0x2A
-_EMPTY: Final = frozenset({None, "string_value_strindex"})  # the latter is for profiles alone
+_OF_PROFILES: Final = "string_value_strindex"
 _MORE: Final = 0x80
 _DIGITS: Final = 8
 _NUMBER_BYTES: Final = 11
@@ -119,7 +119,7 @@ def value_of(value: AnyValue) -> Any:
         return [value_of(item) for item in value.array_value.values]
     if kind == "kvlist_value":
         return {item.key: value_of(item.value) for item in value.kvlist_value.values}
-    return None if kind in _EMPTY else getattr(value, kind)
+    return None if kind is None or kind == _OF_PROFILES else getattr(value, kind)
 
 
 def _framed_value(value: Any) -> Any:
@@ -129,7 +129,7 @@ def _framed_value(value: Any) -> Any:
         return [_item(piece) for piece in value.array_value.values]
     if kind == "kvlist_value":
         return {item.key: _framed_value(item.value) for item in value.kvlist_value.values}
-    return None if kind in _EMPTY else getattr(value, kind)
+    return None if kind is None or kind == _OF_PROFILES else getattr(value, kind)
 
 
 def _numbers_at(piece: bytes, at: int) -> tuple[float, ...] | None:
