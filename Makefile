@@ -11,7 +11,7 @@ export UV_PYTHON_DOWNLOADS := never
 export UV_SYSTEM_CERTS := 1
 export VIRTUAL_ENV :=
 
-.PHONY: help setup demo test check format lock bench privacy clean
+.PHONY: help setup demo test check format lock bench privacy fuzz clean
 
 help:  ## Show the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 10
@@ -46,6 +46,12 @@ bench: setup  ## Measure the budgets as ratios inside one run; wants a quiet mac
 
 privacy: setup  ## Compare ways of masking on planted values, and Presidio; writes docs/privacy.md
 	cd tests && ../$(BIN)/python -m benchmarks.privacy $(PRIVACY)
+
+fuzz: setup  ## Feed the sink with nonsense for ten minutes, or FUZZ=-max_total_time=60
+	$(UV) venv --quiet --allow-existing --python $(BIN)/python .bench/fuzz
+	$(UV) pip install --quiet --python .bench/fuzz/bin/python atheris==3.0.0
+	cd tests && PYTHONPATH=.:$$(echo ../.bench/fuzz/lib/python*/site-packages) \
+	  ../$(BIN)/python fuzz/sink_requests.py -max_len=8192 $(or $(FUZZ),-max_total_time=600)
 
 format: setup  ## Format and fix what the linter can fix
 	$(BIN)/ruff format .

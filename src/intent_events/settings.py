@@ -49,6 +49,7 @@ Seconds = Annotated[float, BeforeValidator(seconds), Field(gt=0, le=_CENTURY_S, 
 Listed = Annotated[tuple[str, ...], BeforeValidator(_listed)]
 Paths = Annotated[tuple[Path, ...], BeforeValidator(_paths)]
 Bytes = Annotated[int, BeforeValidator(size), Field(gt=0, le=1 << 50)]
+Port = Annotated[int, Field(ge=0, le=65535)]
 
 
 MIN_KEY: Final = 16
@@ -277,7 +278,92 @@ class ScanSettings(_Settings):
     )
 
 
-SETTINGS: Final = (RecordSettings, DeliverySettings, ScanSettings)
+class SinkSettings(_Settings):
+    """Where the sink listens, who may send to it, and what it holds."""
+
+    host: str = Field(
+        default="127.0.0.1",
+        description="Address to listen on. Any but a loopback address asks for TLS or tokens.",
+        json_schema_extra=_variable("INTENT_EVENTS_SINK_HOST"),
+    )
+    grpc_port: Port = Field(
+        default=4317,
+        description="Port for OTLP/gRPC; 0 for any that is free.",
+        json_schema_extra=_variable("INTENT_EVENTS_SINK_GRPC_PORT"),
+    )
+    http_port: Port = Field(
+        default=4318,
+        description="Port for OTLP/HTTP, probes and metrics; 0 for any that is free.",
+        json_schema_extra=_variable("INTENT_EVENTS_SINK_HTTP_PORT"),
+    )
+    health_port: Port | None = Field(
+        default=None,
+        description="Port for probes and metrics alone, without TLS, beside the one for OTLP/HTTP.",
+        json_schema_extra=_variable("INTENT_EVENTS_SINK_HEALTH_PORT"),
+    )
+    tls_cert: Path | None = Field(
+        default=None,
+        description="PEM file of the certificate, with its chain: both ports then speak TLS.",
+        json_schema_extra=_variable("INTENT_EVENTS_SINK_TLS_CERT"),
+    )
+    tls_key: Path | None = Field(
+        default=None,
+        description="PEM file of its key.",
+        json_schema_extra=_variable("INTENT_EVENTS_SINK_TLS_KEY"),
+    )
+    tls_client_ca: Path | None = Field(
+        default=None,
+        description="PEM file of the authorities whose certificates senders must have: mutual TLS.",
+        json_schema_extra=_variable("INTENT_EVENTS_SINK_TLS_CLIENT_CA"),
+    )
+    tokens: Path | None = Field(
+        default=None,
+        description="File of the bearer tokens that senders must have, one a line; read anew when it changes.",
+        json_schema_extra=_variable("INTENT_EVENTS_SINK_TOKENS"),
+    )
+    max_message: Annotated[Bytes, Field(ge=1 << 10, le=1 << 30)] = Field(
+        default=64 << 20,
+        description="Bytes that one request may have, as it comes and uncompressed, such as `64MB`.",
+        json_schema_extra=_variable("INTENT_EVENTS_SINK_MAX_MESSAGE"),
+    )
+    max_in_flight: Bytes = Field(
+        default=256 << 20,
+        description="Bytes of requests that are held at once; beyond that senders wait, and are asked to come back.",
+        json_schema_extra=_variable("INTENT_EVENTS_SINK_MAX_IN_FLIGHT"),
+    )
+    patience: Seconds = Field(
+        default=5.0,
+        description="Longest time that a request waits for room before its sender is asked to come back.",
+        json_schema_extra=_variable("INTENT_EVENTS_SINK_PATIENCE"),
+    )
+    arrival_timeout: Seconds = Field(
+        default=10.0,
+        description="Longest time that a request may take to arrive.",
+        json_schema_extra=_variable("INTENT_EVENTS_SINK_ARRIVAL_TIMEOUT"),
+    )
+    store_timeout: Seconds = Field(
+        default=10.0,
+        description="Longest time that connecting to Postgres, and each statement, may take.",
+        json_schema_extra=_variable("INTENT_EVENTS_SINK_STORE_TIMEOUT"),
+    )
+    connections: Annotated[int, Field(ge=1, le=8)] = Field(
+        default=2,
+        description="Connections to Postgres, 1 to 8.",
+        json_schema_extra=_variable("INTENT_EVENTS_SINK_CONNECTIONS"),
+    )
+    stop_delay: Annotated[float, BeforeValidator(seconds), Field(ge=0, le=3600)] = Field(
+        default=0.0,
+        description="How long the sink says that it is not ready before it stops listening, such as `5s`.",
+        json_schema_extra=_variable("INTENT_EVENTS_SINK_STOP_DELAY"),
+    )
+    stop_timeout: Seconds = Field(
+        default=20.0,
+        description="Longest time that requests under way may take to end when the sink stops.",
+        json_schema_extra=_variable("INTENT_EVENTS_SINK_STOP_TIMEOUT"),
+    )
+
+
+SETTINGS: Final = (RecordSettings, DeliverySettings, ScanSettings, SinkSettings)
 """Every class of settings, for the documentation and its tests."""
 
 

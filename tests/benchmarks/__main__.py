@@ -14,13 +14,15 @@ from typing import Any, Final, NamedTuple
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import backlog, caller, peers, writer
+from benchmarks import backlog, caller, peers, phoenix, sink, writer
 from intent_events.demo.postgres import EmbeddedPostgres
 from support.stored import tampering
 
 ROUNDS: Final = 7
 PEER_ROWS: Final = 2000
 PAGE: Final = Path(__file__).parents[2] / "docs" / "benchmarks.md"
+SINK: Final = "OTLP bytes to rows, sink"
+PARTS: Final = ("caller", "writer", "backlogs", "sink", "large")
 
 
 class Figure(NamedTuple):
@@ -93,6 +95,29 @@ def _writer(server: EmbeddedPostgres) -> Iterator[Figure]:
         yield _figure(f"spans to rows, {writer.EXPORTS} / {peer}", [ours / each for each in rows_s], budget, detail)
 
 
+def _sink(server: EmbeddedPostgres, minutes: float) -> Iterator[Figure]:
+    speeds = sink.measure(server, ROUNDS)
+    ratios = [ours / copy for ours, copy in zip(speeds.sink, speeds.copy, strict=True)]
+    detail = f"{median(speeds.sink):,.0f} rows/s against {median(speeds.copy):,.0f} rows/s"
+    yield _figure(f"{SINK} / server-side COPY BINARY", ratios, 0.35, detail)
+    writer.make_database(server, "phoenix")
+    peer = phoenix.measure(server.tcp_dsn("phoenix"), PEER_ROWS, 3)
+    detail = f"{median(speeds.sink):,.0f} rows/s against {median(peer):,.0f} rows/s"
+    yield _figure(f"{SINK} / Phoenix", [median(speeds.sink) / each for each in peer], None, detail)
+    detail = f"through gRPC, in requests of {sink.BATCH} without a record"
+    yield _figure("us a strange span at the sink", speeds.strange_us, 5.0, detail, at_most=True)
+    for rate in (10, 100, 1000):
+        asyncio.run(writer.run(server.dsn(), "TRUNCATE agent.intent_events"))
+        found = sink.lone(server.dsn(), rate)
+        detail = f"p99 {found.p99_ms:.1f} ms, from when it was due to the answer after COMMIT"
+        name = f"ms a lone request waits at the sink, median, {rate:,} a second"
+        yield _figure(name, [found.p50_ms], None, detail, at_most=True)
+    if minutes:
+        more_mb, rows = sink.memory(server.dsn(), minutes)
+        detail = f"{rows:,.0f} rows stored and as many spans passed over meanwhile"
+        yield _figure(f"MB more after {minutes:g} minutes of load at the sink", [more_mb], 20.0, detail, at_most=True)
+
+
 def _large(server: EmbeddedPostgres, rows: int) -> Iterator[Figure]:
     empty = writer.measure(server, 5)
     writer.fill(server, rows)
@@ -140,7 +165,7 @@ def _page(figures: list[Figure]) -> str:
         "xychart-beta horizontal",
     ]
     charted = [figure for figure in figures if figure.name.endswith("/ server-side COPY BINARY")]
-    names = [f'"{figure.name.removeprefix("spans to rows, ").partition(" / ")[0]}"' for figure in charted]
+    names = [f'"{figure.name.partition(", ")[2].partition(" / ")[0]}"' for figure in charted]
     lines += [
         f"  x-axis [{', '.join(names)}]",
         '  y-axis "rows a second / COPY" 0 --> 1',
@@ -155,13 +180,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="make bench", description="Measure the budgets.")
     parser.add_argument("--large", type=int, default=10_000_000, help="rows of the large table; 0 leaves it out")
     parser.add_argument("--waiting", type=int, default=1_000_000, help="most records that wait for Postgres")
+    parser.add_argument("--minutes", type=float, default=10, help="minutes of load on the sink; 0 leaves it out")
+    parser.add_argument(
+        "--only", choices=PARTS, nargs="*", default=PARTS, help="parts to measure; the page is then kept"
+    )
     given = parser.parse_args()
     figures: list[Figure] = []
     with writer.server() as server:
-        for part in (_caller(server), _writer(server), _backlogs(server, given.waiting)):
-            figures += part
-        if given.large:
-            figures += _large(server, given.large)
+        parts = {
+            "caller": _caller(server),
+            "writer": _writer(server),
+            "backlogs": _backlogs(server, given.waiting),
+            "sink": _sink(server, given.minutes),
+            "large": _large(server, given.large) if given.large else (),
+        }
+        for name in given.only:
+            figures += parts[name]
     table = Table(title="Budgets")
     for column in COLUMNS:
         table.add_column(column)
@@ -173,6 +207,8 @@ def main() -> None:
         "rounds": ROUNDS,
         "figures": [{**figure._asdict(), "holds": figure.holds} for figure in figures],
     }
+    if given.only != PARTS:
+        sys.exit(any(figure.holds is False for figure in figures))
     PAGE.write_text(_page(figures), "utf-8")
     PAGE.with_suffix(".json").write_text(json.dumps(kept, indent=2) + "\n", "utf-8")
     sys.exit(any(figure.holds is False for figure in figures))

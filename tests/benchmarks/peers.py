@@ -35,8 +35,7 @@ BATCH: Final = 512
 
 _REPOSITORY: Final = Path(__file__).parents[2]
 _UV: Final = _REPOSITORY / ".tools" / "bin" / "uv"
-_FOLDER: Final = _REPOSITORY / ".bench" / "monocle"
-_PYTHON: Final = _FOLDER / "bin" / "python"
+_BENCH: Final = _REPOSITORY / ".bench"
 _PINS: Final = (
     f"monocle_apptrace[postgres]=={MONOCLE}",
     "psycopg2-binary==2.9.13",
@@ -85,12 +84,12 @@ def measure_monocle(dsn: str, n: int, rounds: int) -> list[float]:
     Raises:
         PeerError: no environment can be made, the exporter fails, or rows are missing afterwards.
     """
-    _set_up()
+    python = environment_of("monocle", _PINS)
     attributes = dict(finished_spans(1)[0].attributes or {})
     given = {"n": n, "rounds": rounds, "batch": BATCH, "attributes": attributes}
     environment = {**os.environ, "MONOCLE_POSTGRES_CONNECTION_URL": dsn}
     script = Path(__file__).with_name("monocle_peer.py")
-    printed = _run([str(_PYTHON), "-I", str(script)], environment, _RUN_S, json.dumps(given))
+    printed = _run([str(python), "-I", str(script)], environment, _RUN_S, json.dumps(given))
     result: dict[str, Any] = json.loads(printed)
     if result["stored"] != [n] * rounds:
         raise PeerError(f"Monocle's exporter was given {n} spans a round and stored {result['stored']}")
@@ -124,19 +123,24 @@ def _json(value: Any) -> str:
     return msgspec.json.encode(value).decode()
 
 
-def _set_up() -> None:
-    """Make Monocle's environment, unless it is there with these versions."""
-    made = _FOLDER / "made"
-    pins = "\n".join(_PINS)
-    if made.is_file() and made.read_text("utf-8") == pins:
-        return
+def environment_of(name: str, pins: Sequence[str]) -> Path:
+    """Python of a peer's environment in ``.bench`` of the repository, made unless it is there with these versions.
+
+    Raises:
+        PeerError: it cannot be made.
+    """
+    folder = _BENCH / name
+    python, made, wanted = folder / "bin" / "python", folder / "made", "\n".join(pins)
+    if made.is_file() and made.read_text("utf-8") == wanted:
+        return python
     if not _UV.is_file():
-        raise PeerError(f"Monocle's environment is made by {_UV.relative_to(_REPOSITORY)}: run `make setup`")
+        raise PeerError(f"the environment of {name} is made by {_UV.relative_to(_REPOSITORY)}: run `make setup`")
     uv = str(_UV)
     environment = {**os.environ, "UV_SYSTEM_CERTS": "1", "UV_PYTHON_DOWNLOADS": "never"}
-    _run([uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(_FOLDER)], environment, _SET_UP_S)
-    _run([uv, "pip", "install", "--quiet", "--python", str(_PYTHON), *_PINS], environment, _SET_UP_S)
-    made.write_text(pins, "utf-8")
+    _run([uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(folder)], environment, _SET_UP_S)
+    _run([uv, "pip", "install", "--quiet", "--python", str(python), *pins], environment, _SET_UP_S)
+    made.write_text(wanted, "utf-8")
+    return python
 
 
 def _run(command: list[str], environment: dict[str, str], timeout_s: float, given: str | None = None) -> str:

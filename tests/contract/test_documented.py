@@ -21,6 +21,7 @@ from intent_events.instrument.guard import Withheld
 from intent_events.privacy.patterns import PersonalKind
 from intent_events.rows import RejectReason
 from intent_events.settings import SETTINGS, variable_of
+from intent_events.sink.answers import Why
 from intent_events.store.removal import ERASED
 from intent_events.store.write import REFUSED
 from intent_events_exporter.metrics import Dropped
@@ -121,7 +122,8 @@ def test_every_label_is_documented() -> None:
 
 def test_every_reason_is_documented() -> None:
     """Every reason for which a record is refused or dropped is explained on some page."""
-    assert missing([*_values(RejectReason, Dropped, Withheld, PersonalKind), REFUSED, ERASED]) == []
+    values = _values(RejectReason, Dropped, Withheld, PersonalKind)
+    assert missing([*values, REFUSED, ERASED, *(why.value.label for why in Why)]) == []
 
 
 def metric_names() -> list[str]:

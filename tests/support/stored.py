@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Rows put into the tables by plain SQL, for tests of what the database itself does."""
 
+import json
 from datetime import UTC, datetime, timedelta
 from secrets import randbits
 from typing import Any, Final
 from uuid import UUID
 
 from intent_events.identity import event_id_of, milliseconds_in
+from intent_events.rows import CandidateItem, ChatEventRow, IntentEventRow, IntentOutcomeRow, Row
 from support.postgres import Database
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -46,3 +48,25 @@ async def add_event(pg: Database, moment: datetime, **columns: Any) -> UUID:
 def tampering(statement: str) -> str:
     """A script that changes what nobody may change: as a superuser who replicates, for whom no trigger runs."""
     return f"SET session_replication_role = replica; {statement}; RESET session_replication_role"
+
+
+_TABLES: Final[dict[type[Row], str]] = {
+    IntentEventRow: "intent_events",
+    ChatEventRow: "chat_events",
+    IntentOutcomeRow: "intent_outcomes",
+}
+
+
+def stored_rows(pg: Database, kind: type[Row] = IntentEventRow) -> list[Row]:
+    """Every row of a table as the row that was written, in order of their keys."""
+    columns = ", ".join(kind._fields)
+    found = pg.fetch_now(f"SELECT {columns} FROM agent.{_TABLES[kind]} ORDER BY event_id")
+    return [kind._make(_value(column, value) for column, value in record.items()) for record in found]
+
+
+def _value(column: str, value: Any) -> Any:
+    if column in {"verb_candidates_pre", "verb_candidates_post"} and value is not None:
+        return [CandidateItem(**item) for item in json.loads(value)]
+    if column in {"semreg_denied_verbs", "semreg_denied_reasons", "macro_denied_verbs"} and value is not None:
+        return json.loads(value)
+    return value

@@ -10,7 +10,19 @@ from typer.main import get_command
 
 from intent_events.version import __version__
 
-COMMANDS: Final = ("demo", "doctor", "drain", "erase", "lookup", "migrate", "reconcile", "report", "retain", "scan")
+COMMANDS: Final = (
+    "demo",
+    "doctor",
+    "drain",
+    "erase",
+    "lookup",
+    "migrate",
+    "reconcile",
+    "report",
+    "retain",
+    "scan",
+    "sink",
+)
 """Each is the function of that name in the module of that name beside this one."""
 
 

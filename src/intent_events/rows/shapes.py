@@ -126,26 +126,31 @@ class RejectReason(StrEnum):
     TIME_OUT_OF_RANGE = "time_out_of_range"
     """Its time is later than the year 9999, which no ``timestamptz`` of ours holds."""
 
+    UNDECODABLE = "undecodable"
+    """Its bytes are no span: a text that is no UTF-8, nesting without end, a value of another type."""
+
 
 class Rejection(NamedTuple):
     """A record that cannot become a row, and why.
 
     Attributes:
         reason: why.
-        record: what it says it is a record of.
+        record: what it says it is a record of; None when that cannot be told.
         trace_id: 32 hex digits.
         span_id: 16 hex digits.
         start_ns: start of the span, nanoseconds since 1970.
         service_name: ``service.name`` of the resource.
         emitter_id: the process that recorded it.
         emitter_seq: its number in that process.
+        payload: its bytes as they came, for a replay after the fault is mended; None when they are not kept.
     """
 
     reason: RejectReason
-    record: Record
+    record: Record | None
     trace_id: str
     span_id: str
     start_ns: int
     service_name: str | None
     emitter_id: UUID | None = None
     emitter_seq: int | None = None
+    payload: bytes | None = None

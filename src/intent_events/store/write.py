@@ -12,6 +12,7 @@ from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from hashlib import blake2b
 from operator import attrgetter
 from typing import Any, Final, NamedTuple
 from uuid import UUID
@@ -43,6 +44,7 @@ _PERMANENT: Final = (
     asyncpg.IntegrityConstraintViolationError,
     asyncpg.ProgramLimitExceededError,
 )
+_TIMELESS: Final = frozenset({RejectReason.TIME_OUT_OF_RANGE, RejectReason.UNDECODABLE})
 _STAGE_FOR: Final = 50
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _by_key: Final = attrgetter("key")
@@ -165,6 +167,16 @@ class Writer:
                 return
             self.abort()
         raise problem
+
+    async def ready(self) -> None:
+        """Connect, if need be, and see that the tables are there; returns when a write can be tried.
+
+        Raises:
+            RetryableError: it cannot; the same call may succeed later.
+            SettingsError: the address cannot be used.
+        """
+        async with self._turn:
+            await self._write((), ())
 
     async def close(self) -> None:
         """Close the connection; the next write opens another."""
@@ -299,15 +311,21 @@ class Writer:
             emitter_seq = None if number is None else int.from_bytes(number, "big", signed=True)
         key = UUID(int=row.key)
         ts = _EPOCH + timedelta(milliseconds=milliseconds_in(key))
-        return key, ts, self._door, REFUSED, detail, trace_id, span_id, service, emitter_id, emitter_seq
+        return key, ts, self._door, REFUSED, detail, trace_id, span_id, service, emitter_id, emitter_seq, None
 
     def _letter(self, rejection: Rejection) -> tuple[Any, ...]:
-        trace_id, span_id = rejection.trace_id, rejection.span_id
-        key = event_id_of(int(trace_id, 16), int(span_id, 16), rejection.start_ns)
-        ts = None if rejection.reason is RejectReason.TIME_OUT_OF_RANGE else _instant(rejection.start_ns)
-        reason, record = rejection.reason.value, rejection.record.value
+        trace_id, span_id, payload = rejection.trace_id, rejection.span_id, rejection.payload
+        if payload is None:
+            key = event_id_of(int(trace_id, 16), int(span_id, 16), rejection.start_ns)
+        else:  # its ids are not to be trusted: the bytes themselves say whether it is the same one again
+            digest = blake2b(payload, digest_size=24).digest()
+            key = event_id_of(
+                int.from_bytes(digest[:16], "big"), int.from_bytes(digest[16:], "big"), rejection.start_ns
+            )
+        ts = None if rejection.reason in _TIMELESS else _instant(rejection.start_ns)
+        reason, record = rejection.reason.value, rejection.record and rejection.record.value
         emitter = rejection.emitter_id, rejection.emitter_seq
-        return key, ts, self._door, reason, record, trace_id, span_id, rejection.service_name, *emitter
+        return key, ts, self._door, reason, record, trace_id, span_id, rejection.service_name, *emitter, payload
 
     async def _insert_dead(self, connection: asyncpg.Connection, letters: Iterable[tuple[Any, ...]]) -> None:
         await connection.executemany(_DEAD_LETTER, letters, timeout=self._timeout_s)
@@ -315,8 +333,8 @@ class Writer:
 
 _DEAD_LETTER: Final = """
 INSERT INTO agent.dead_letters
-  (dead_letter_id, ts, door, reason, detail, trace_id, span_id, service_name, emitter_id, emitter_seq)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT DO NOTHING
+  (dead_letter_id, ts, door, reason, detail, trace_id, span_id, service_name, emitter_id, emitter_seq, payload)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) ON CONFLICT DO NOTHING
 """
 
 _DESCRIBE: Final = """
