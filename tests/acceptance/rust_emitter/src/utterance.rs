@@ -106,7 +106,9 @@ impl Utterance {
         record.row.insert("duration_ms".into(), json!(duration_us as f64 / 1000.0));
         record.row.insert("trace_id".into(), context.trace_id().to_string().into());
         record.row.insert("span_id".into(), context.span_id().to_string().into());
-        record.row.insert("trace_sampled".into(), context.is_sampled().into());
+        // A bit that is not set says nothing on the wire, where several SDKs never set it.
+        let sampled = if context.is_sampled() { Json::Bool(true) } else { Json::Null };
+        record.row.insert("trace_sampled".into(), sampled);
         record.row.insert("service_name".into(), "rust-emitter".into());
         Json::Object(record.row)
     }
