@@ -114,7 +114,10 @@ def test_postgres_stopped(own_server: EmbeddedPostgres, tmp_path: Path) -> None:
 
 
 def test_collector_killed(pg: Database, sink: Sink, tmp_path: Path) -> None:
-    """The Collector is killed, once while Postgres and the sink cannot be reached, and started again with its queue."""
+    """The Collector is killed and started again with its queue.
+
+    While the sink cannot be reached it is killed once more, and once told to end in good order, as a rollout does.
+    """
     random = Random(7)  # noqa: S311 - moments, no secrets
     with (
         Proxy(f"tcp://{sink.endpoint}") as network,
@@ -129,9 +132,10 @@ def test_collector_killed(pg: Database, sink: Sink, tmp_path: Path) -> None:
             collector.start()
         network.refuse()
         network.cut()
-        sleep(1.5)
-        collector.kill()
-        collector.start()
+        for end in (collector.kill, collector.stop):
+            sleep(1.2)
+            end()
+            collector.start()
         network.accept()
         stream.under_way()
         stream.proven()

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+import trustme
 
 from support.collector import Collector
 from support.emitter import emission, stored
@@ -19,6 +20,7 @@ from support.waiting import until
 pytestmark = pytest.mark.postgres
 
 UTTERANCES: Final = 10_000
+TOKEN: Final = "a-token-of-the-tests-alone-0815"  # noqa: S105 - it keeps nothing secret
 PREVIEW: Final = "intent.utterance.preview"
 
 
@@ -85,6 +87,35 @@ def test_a_foreign_emitter(
     assert all(sorted(names) == of_a_trace for names in traces.values())
     roots = [span for span in spans if span.get("intent.root")]
     assert {span["intent.utterance.hash"] for span in roots} <= {row["utterance_hash"] for row in expected.values()}
+
+
+def test_tls_and_tokens(pg: Database, writer_dsn: str, tmp_path: Path) -> None:
+    """The Collector shows a certificate and a token to a sink that asks for both, and knows the sink by its own."""
+    authority = trustme.CA()
+    server, client = authority.issue_cert("localhost"), authority.issue_cert("collector.test")
+    ca, sink_cert, cert, key, tokens = (tmp_path / name for name in ("ca", "sink.crt", "crt", "key", "tokens"))
+    sink_key = tmp_path / "sink.key"
+    authority.cert_pem.write_to_path(ca)
+    for issued, chain_file, key_file in ((server, sink_cert, sink_key), (client, cert, key)):
+        chain_file.write_bytes(b"".join(each.bytes() for each in issued.cert_chain_pems))
+        issued.private_key_pem.write_to_path(key_file)
+    tokens.write_text(f"{TOKEN}  service.name=rust-emitter\n")
+    asks = {"TLS_CERT": sink_cert, "TLS_KEY": sink_key, "TLS_CLIENT_CA": ca, "TOKENS": tokens}
+    shows = {
+        "INTENT_SINK_INSECURE": "false",
+        "INTENT_SINK_CA_FILE": str(ca),
+        "INTENT_SINK_CERT_FILE": str(cert),
+        "INTENT_SINK_KEY_FILE": str(key),
+        "INTENT_SINK_AUTHORIZATION": f"Bearer {TOKEN}",
+    }
+    with (
+        Sink(tmp_path, writer_dsn, {f"INTENT_EVENTS_SINK_{name}": str(file) for name, file in asks.items()}) as sink,
+        Collector(tmp_path, {"INTENT_SINK_ENDPOINT": f"localhost:{sink.grpc}", **shows}) as collector,
+        emission(tmp_path, collector.endpoint, 200) as emitted,
+    ):
+        emitted.end()
+        until(lambda: count(pg) >= 200, "everything is stored")
+        assert stored(pg) == emitted.rows()
 
 
 SAID: Final = "\n".join(f"{verb} an account for customer {n}" for n in range(50) for verb in ("open", "close"))

@@ -95,6 +95,12 @@ class Collector:
         """What it said, over all its starts."""
         return (self._folder / "otelcol.log").read_text()
 
+    @property
+    def pid(self) -> int:
+        """Of its process."""
+        assert self._process is not None
+        return self._process.pid
+
     def start(self) -> None:
         """Start it, and wait until it takes spans."""
         with (self._folder / "otelcol.log").open("ab") as log:

@@ -29,14 +29,14 @@ class Sink:
 
     Attributes:
         grpc: port for OTLP/gRPC.
-        http: port for OTLP/HTTP, probes and metrics.
+        http: port for OTLP/HTTP.
         starts: how often it was started.
     """
 
     def __init__(
         self, folder: Path, dsn: str, env: Mapping[str, str] | None = None, *, host: str = "127.0.0.1", grpc: int = 0
     ) -> None:
-        free, self.http = free_ports(2)
+        free, self.http, self._health = free_ports(3)
         self.grpc = grpc or free
         self.starts = 0
         self._host = host
@@ -47,6 +47,7 @@ class Sink:
             "INTENT_EVENTS_SINK_HOST": host,
             "INTENT_EVENTS_SINK_GRPC_PORT": str(self.grpc),
             "INTENT_EVENTS_SINK_HTTP_PORT": str(self.http),
+            "INTENT_EVENTS_SINK_HEALTH_PORT": str(self._health),
             **(env or {}),
         }
         self._process: subprocess.Popen[bytes] | None = None
@@ -66,6 +67,12 @@ class Sink:
         return f"{self._host}:{self.grpc}"
 
     @property
+    def pid(self) -> int:
+        """Of its process."""
+        assert self._process is not None
+        return self._process.pid
+
+    @property
     def log(self) -> str:
         """What it said, over all its starts."""
         return self._log.read_text()
@@ -81,7 +88,7 @@ class Sink:
         """Whether it says that it takes records."""
         assert self._process is not None
         assert self._process.poll() is None, f"the sink has ended: {self.log[-2000:]}"
-        return reached(f"http://{self._host}:{self.http}/readyz")
+        return reached(f"http://{self._host}:{self._health}/readyz")
 
     def spans(self, delivery: str) -> int:
         """How many spans it says that it dealt with in this way since its last start."""
@@ -89,7 +96,7 @@ class Sink:
 
     def metric(self, name: str, **labels: str) -> float:
         """Sum of a metric of its own, over all of its series with these labels."""
-        return metric(f"{self._host}:{self.http}", name, labels)
+        return metric(f"{self._host}:{self._health}", name, labels)
 
     def kill(self) -> None:
         """Kill it without warning, if it lives."""
