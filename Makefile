@@ -11,7 +11,7 @@ export UV_PYTHON_DOWNLOADS := never
 export UV_SYSTEM_CERTS := 1
 export VIRTUAL_ENV :=
 
-# What Go and Rust build for the tests is kept outside of the checkout, under the hash of what it is built from.
+# What Go, Rust and Maven bring for the tests is kept outside of the checkout, under the hash of what it is built from.
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/intent-events
 GO ?= $(or $(shell command -v go),/usr/local/go/bin/go)
 CARGO ?= cargo
@@ -24,10 +24,11 @@ EMITTER := tests/acceptance/rust_emitter
 RUST_EMITTER := $(CACHE)/rust-emitter-$(call hash_of,$(EMITTER)/Cargo.toml $(EMITTER)/Cargo.lock $(EMITTER)/src/*.rs)
 KUBE_SCORE := $(CACHE)/kube-score-1.20.0
 KUSTOMIZE := $(CACHE)/kustomize-5.8.1
+KAFKA := $(CACHE)/kafka-$(call hash_of,tests/acceptance/kafka/pom.xml)
 # Builds leave the machine usable.
 go_install = GOBIN=$(1) GOTOOLCHAIN=local GOMAXPROCS=$(BUILD_JOBS) GOFLAGS=-p=$(BUILD_JOBS) nice $(GO) install $(2)
 
-.PHONY: help setup demo test check format lock bench fuzz clean otelcol rust-emitter kube-score kustomize tools tool-paths
+.PHONY: help setup demo test check format lock bench fuzz clean otelcol rust-emitter kube-score kustomize kafka tools tool-paths
 
 help:  ## Show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 14
@@ -103,10 +104,20 @@ kustomize: $(KUSTOMIZE)/kustomize
 $(KUSTOMIZE)/kustomize:
 	$(call go_install,$(@D),sigs.k8s.io/kustomize/kustomize/v5@v5.8.1)
 
-tools: otelcol rust-emitter kube-score kustomize  ## Everything that tests need beyond Python: Go and Rust
+kafka: $(KAFKA)/kafka  ## Fetch the Kafka of the tests: Java 17+ and Maven
+
+$(KAFKA)/kafka:
+	@command -v java >/dev/null && command -v mvn >/dev/null || { echo "make kafka needs Java 17 or newer and Maven"; exit 1; }
+	@mkdir -p $(KAFKA)
+	mvn --quiet --batch-mode --file tests/acceptance/kafka/pom.xml \
+	  dependency:copy-dependencies -DoutputDirectory=$(KAFKA)/libs
+	@printf '%s\n' '#!/bin/sh' 'exec java -Xmx256m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -cp "$(KAFKA)/libs/*" "$$@"' > $@.new
+	@chmod +x $@.new && mv $@.new $@
+
+tools: otelcol rust-emitter kube-score kustomize kafka  ## Everything that tests need beyond Python: Go, Rust, Java, Maven
 
 tool-paths:
-	@printf '%s\n' $(OTELCOL)/otelcol $(RUST_EMITTER)/rust-emitter $(KUBE_SCORE)/kube-score $(KUSTOMIZE)/kustomize
+	@printf '%s\n' $(OTELCOL)/otelcol $(RUST_EMITTER)/rust-emitter $(KUBE_SCORE)/kube-score $(KUSTOMIZE)/kustomize $(KAFKA)/kafka
 
 clean:  ## Remove what the targets made
 	rm -rf .venv $(TOOLS) .bench .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage*

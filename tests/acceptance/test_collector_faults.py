@@ -1,9 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Whatever fails between a foreign emitter and Postgres while it records: none of its utterances is lost or doubled."""
 
-import json
 import os
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from random import Random
@@ -14,7 +12,7 @@ import pytest
 
 from intent_events.demo.postgres import EmbeddedPostgres
 from support.collector import Collector
-from support.emitter import Emission, emission, stored
+from support.emitter import UTTERANCES, Stream, emission
 from support.names import name_server
 from support.postgres import Database
 from support.proxy import Fault, Proxy
@@ -23,47 +21,12 @@ from support.waiting import until
 
 pytestmark = [pytest.mark.postgres, pytest.mark.timeout(400)]
 
-UTTERANCES: Final = 10_000
-
 OUTAGE_S: Final = float(os.environ.get("INTENT_EVENTS_TEST_OUTAGE", "6"))
 """Seconds for which Postgres is stopped."""
 
 _KILLS: Final = 10
 _LARGEST: Final = 768 * 1024
 """Bytes of a request: the Collector adds what the emitter sends at once (260 KB) to what has not yet 256 KiB."""
-
-
-class Stream:
-    """What emitters record at a pace, and what became of it."""
-
-    def __init__(self, database: Database, *emitted: Emission) -> None:
-        self._database = database
-        self._emitted = emitted
-
-    def stored(self) -> int:
-        """Utterances that are stored."""
-        return self._database.fetchval_now("SELECT count(*) FROM agent.intent_events")
-
-    def begun(self) -> None:
-        """Wait until it is under way."""
-        until(self.stored, "the first utterances are stored")
-
-    def under_way(self) -> None:
-        """Fail unless the faults so far were in the middle of it."""
-        assert 0 < self.stored() < UTTERANCES
-
-    def proven(self) -> None:
-        """Wait for all of it, and see that each utterance is the one row that its emitter expects."""
-        for each in self._emitted:
-            each.end()
-        until(lambda: self.stored() >= UTTERANCES, "everything is stored", timeout_s=120)
-        expected = {key: row for each in self._emitted for key, row in each.rows().items()}
-        found = stored(self._database)
-        lost, beyond = expected.keys() - found.keys(), found.keys() - expected.keys()
-        counts = {"emitted": len(expected), "stored": len(found), "lost": len(lost), "beyond": len(beyond)}
-        sys.stdout.write(json.dumps(counts) + "\n")
-        assert counts == {"emitted": UTTERANCES, "stored": UTTERANCES, "lost": 0, "beyond": 0}
-        assert found == expected
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 import trustme
 
 from support.collector import Collector
-from support.emitter import emission, stored
+from support.emitter import UTTERANCES, emission, stored
 from support.otlp_receiver import OtlpReceiver, otlp_receiver
 from support.postgres import Database
 from support.processes import run_app
@@ -19,7 +19,6 @@ from support.waiting import until
 
 pytestmark = pytest.mark.postgres
 
-UTTERANCES: Final = 10_000
 TOKEN: Final = "a-token-of-the-tests-alone-0815"  # noqa: S105 - it keeps nothing secret
 PREVIEW: Final = "intent.utterance.preview"
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Programs that tests run and ``make`` builds with Go or Rust, in a cache folder outside of the checkout."""
+"""Programs that tests run and ``make`` builds or fetches, in a cache folder outside of the checkout."""
 
 import subprocess
 from functools import cache
@@ -19,7 +19,7 @@ def built(name: str) -> Path:
 
     Args:
         name: of the program, and of the target that makes it: ``otelcol``, ``rust-emitter``, ``kube-score``,
-            ``kustomize``.
+            ``kustomize``, ``kafka``.
     """
     path = _paths()[name]
     if not path.is_file():

@@ -3,6 +3,7 @@
 
 import json
 import subprocess
+import sys
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -13,6 +14,10 @@ from uuid import UUID
 from intent_events.rows import IntentEventRow
 from support.built import built
 from support.postgres import Database
+from support.waiting import until
+
+UTTERANCES: Final = 10_000
+"""Utterances of a stream."""
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _END_S: Final = 240.0
@@ -88,3 +93,36 @@ def _as_told(row: dict[str, Any]) -> dict[str, Any]:
     for column in _IN_JSON:
         row[column] = None if row[column] is None else json.loads(row[column])
     return row
+
+
+class Stream:
+    """Ten thousand utterances that emitters record at a pace, and what became of them."""
+
+    def __init__(self, database: Database, *emitted: Emission) -> None:
+        self._database = database
+        self._emitted = emitted
+
+    def stored(self) -> int:
+        """Utterances that are stored."""
+        return self._database.fetchval_now("SELECT count(*) FROM agent.intent_events")
+
+    def begun(self) -> None:
+        """Wait until it is under way."""
+        until(self.stored, "the first utterances are stored")
+
+    def under_way(self) -> None:
+        """Fail unless the faults so far were in the middle of it."""
+        assert 0 < self.stored() < UTTERANCES
+
+    def proven(self) -> None:
+        """Wait for all of it, and see that each utterance is the one row that its emitter expects."""
+        for each in self._emitted:
+            each.end()
+        until(lambda: self.stored() >= UTTERANCES, "everything is stored", timeout_s=120)
+        expected = {key: row for each in self._emitted for key, row in each.rows().items()}
+        found = stored(self._database)
+        lost, beyond = expected.keys() - found.keys(), found.keys() - expected.keys()
+        counts = {"emitted": len(expected), "stored": len(found), "lost": len(lost), "beyond": len(beyond)}
+        sys.stdout.write(json.dumps(counts) + "\n")
+        assert counts == {"emitted": UTTERANCES, "stored": UTTERANCES, "lost": 0, "beyond": 0}
+        assert found == expected
