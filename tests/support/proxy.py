@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A network that fails on command: a TCP proxy in front of a real Postgres server.
+"""A network that fails on command: a TCP proxy in front of a real server, of Postgres or of something else.
 
 Nothing is pretended to a client: its bytes travel over a real socket, which is cut, reset, held or slowed.
 """
@@ -70,7 +70,8 @@ class Proxy:
     called from any other thread at any time; when they return, the fault is in effect.
 
     Args:
-        target_dsn: address of the server, whose socket is of the file system or TCP (IPv4), without encryption.
+        target_dsn: address of a Postgres, whose socket is of the file system or TCP (IPv4), without encryption; or
+            ``tcp://host:port``, of which nothing is understood, so that :meth:`cut_on` finds nothing.
 
     Attributes:
         connections: how many were taken so far. A client that cancels a statement opens one more to say so.
@@ -112,6 +113,11 @@ class Proxy:
         query = {key: value for key, value in parse_qsl(parts.query) if key not in {"host", "port", "sslmode"}}
         netloc = f"{credentials}{at}127.0.0.1:{self._port}"
         return urlunsplit((parts.scheme, netloc, parts.path, urlencode({**query, "sslmode": "disable"}), ""))
+
+    @property
+    def port(self) -> int:
+        """Where it listens on 127.0.0.1, for as long as the block lasts."""
+        return self._port
 
     @property
     def open(self) -> int:
@@ -268,6 +274,7 @@ class _Connection:
         self.fault: Fault | None = None
         self._state = state
         family, self._address = _target_of(target_dsn)
+        self._in_messages = urlsplit(target_dsn).scheme != "tcp"
         self._server = socket.socket(family)
         self._server.settimeout(0)
         self._statements: dict[bytes, bytes] = {}
@@ -338,6 +345,9 @@ class _Connection:
         loop = asyncio.get_running_loop()
         buffer, head = bytearray(), _STARTUP_HEAD
         while data := await loop.sock_recv(self.client, _CHUNK):
+            if not self._in_messages:
+                yield data
+                continue
             buffer += data
             while message := _take_message(buffer, head):
                 if head == _STARTUP_HEAD and message in _ENCRYPTION_REQUESTS:
