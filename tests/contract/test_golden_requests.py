@@ -11,7 +11,7 @@ import pytest
 from intent_events.rows import ChatEventRow, IntentEventRow, IntentOutcomeRow, Row
 from support.postgres import Database
 from support.sinks import JSON, PROTOBUF, sink
-from support.stored import stored_rows
+from support.stored import stored_rows, tampering
 
 FOLDER: Final = Path(__file__).parent / "golden"
 EMITTERS: Final = ("python", "rust", "map", "json_string")
@@ -42,7 +42,7 @@ def test_a_golden_request_becomes_the_golden_rows(pg: Database, emitter: str) ->
             body = (FOLDER / f"{emitter}.{suffix}").read_bytes()
             assert running.post(body, media_type=media_type).code == 200
             assert stored(pg) == expected(emitter)
-            pg.execute_now("TRUNCATE agent.intent_events, agent.chat_events, agent.intent_outcomes")
+            pg.execute_now(tampering("TRUNCATE agent.intent_events, agent.chat_events, agent.intent_outcomes"))
         assert running.metric("intent_events_sink_spans_total", intent_delivery="passed_over") == 4
     assert pg.fetchval_now("SELECT count(*) FROM agent.dead_letters") == 0
 

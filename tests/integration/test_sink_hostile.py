@@ -22,7 +22,7 @@ from support.otlp import framed, json_request, json_span, request, span_message,
 from support.postgres import Database, Server
 from support.records import START_NS, span_view, utterance
 from support.sinks import JSON, PROTOBUF, RunningSink, exporting, gzipped, sink
-from support.stored import stored_rows
+from support.stored import stored_rows, tampering
 from support.waiting import until
 
 MOST: Final = 64 << 20
@@ -63,7 +63,7 @@ def _serves_honest_senders(database: Database, running: RunningSink) -> Iterator
 
 @pytest.fixture(autouse=True)
 def _empty(database: Database) -> None:
-    database.execute_now("TRUNCATE agent.intent_events, agent.dead_letters")
+    database.execute_now(tampering("TRUNCATE agent.intent_events, agent.dead_letters"))
 
 
 NONSENSE: Final = {
@@ -237,7 +237,7 @@ def test_strange_values_are_mended(database: Database, running: RunningSink, vie
         answer = running.post(body, media_type=media_type)
         assert (answer.code, answer.body) == (200, b"{}" if media_type == JSON else b"")
         assert stored_rows(database) == [_row(view)]
-        database.execute_now("TRUNCATE agent.intent_events")
+        database.execute_now(tampering("TRUNCATE agent.intent_events"))
 
 
 def test_negative_times(database: Database, running: RunningSink) -> None:
@@ -275,7 +275,7 @@ def test_other_records_and_unknown_ones(database: Database, running: RunningSink
     assert running.export(request([reply, unknown])).code is OK
     assert stored_rows(database, ChatEventRow) == [row_of(reply, Record.REPLY)]
     assert stored_rows(database) == []
-    database.execute_now("TRUNCATE agent.chat_events")
+    database.execute_now(tampering("TRUNCATE agent.chat_events"))
 
 
 def _open(port: int, said: bytes) -> socket.socket:
