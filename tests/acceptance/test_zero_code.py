@@ -180,7 +180,7 @@ NAMED, ATTACHED = "otlp,intent_events", "otlp"
     [
         ("postgresql://writer:pa55word-canary@127.0.0.1:1/shop", "no connection to", NAMED),
         ("postgresql://writer:pa55word-canary@127.0.0.1:1/shop", "no connection to", ATTACHED),
-        ("postgresql://writer:pa55word-canary@127.0.0.1:port/shop", "INTENT_EVENTS_DSN cannot be read", ATTACHED),
+        ("postgresql://writer:pa55word-canary@127.0.0.1:port/shop", "INTENT_EVENTS_DSN has an @", ATTACHED),
         ("mysql://writer:pa55word-canary@127.0.0.1/shop", "INTENT_EVENTS_DSN is no postgresql:// address", NAMED),
         ("mysql://writer:pa55word-canary@127.0.0.1/shop", "INTENT_EVENTS_DSN is no postgresql:// address", ATTACHED),
         ("postgresql://writer:pa55/word-canary@127.0.0.1/shop", "INTENT_EVENTS_DSN", NAMED),

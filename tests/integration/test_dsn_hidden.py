@@ -14,6 +14,7 @@ from intent_events.cli.app import COMMANDS
 from intent_events.errors import IntentEventsError
 from intent_events.store.connect import check, connect, place_of, shown
 from support.commands import run
+from support.sinks import listening, sink_process
 
 SECRET: Final = "s3cr3tcanary"  # noqa: S105 - what must not be shown
 NOWHERE: Final = "127.0.0.1:1"
@@ -88,7 +89,7 @@ ARGUMENTS: Final = {
 
 
 @pytest.mark.parametrize("by_variable", [False, True])
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", [command for command in COMMANDS if command != "sink"])
 def test_of_each_command(
     command: str, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str], *, by_variable: bool
 ) -> None:
@@ -102,3 +103,19 @@ def test_of_each_command(
         told = [ran.stdout, ran.stderr, caplog.text, *capfd.readouterr()]
         assert not [text for text in told if SECRET in text], f"{command} shows the password of {form}"
         assert command == "drain" or ran.exit_code in {1, 2, 3}
+
+
+@pytest.mark.parametrize("form", [FORMS[0], FORMS[14]])
+def test_of_the_sink(form: str) -> None:
+    """Nor does the sink, which runs until it is told to stop: not when it cannot begin, nor while it cannot store."""
+    process = sink_process(form.format(SECRET))
+    told = ""
+    try:
+        told = "".join(listening(process).said)
+    except AssertionError as refused:  # the address is of the wrong form, so that it does not begin
+        told = str(refused)
+    finally:
+        process.terminate()
+        told += "".join(process.communicate(timeout=40))
+    assert told
+    assert SECRET not in told

@@ -220,7 +220,7 @@ def could_not_ask(ran: Ran, why: str, remedy: str) -> None:
 @pytest.mark.parametrize(
     ("script", "why"),
     [
-        ("DROP TABLE agent.intent_events CASCADE", 'relation "agent.intent_events" does not exist'),
+        ("DROP TABLE agent.intent_events CASCADE", 'relation "agent.v_intent_events" does not exist'),
         ("DROP TABLE agent.intent_outcomes CASCADE", 'relation "agent.v_intent_outcomes" does not exist'),
         (
             "ALTER TABLE agent.intent_events DROP COLUMN missing_args CASCADE",

@@ -159,6 +159,7 @@ async def test_the_columns_of_the_request_are_there(pg: Database) -> None:
 
 async def test_a_column_that_an_administrator_made_narrower(pg: Database, writer: Writer) -> None:
     """Types come from the catalogue: rows that fit a narrower column are stored, others are kept apart."""
+    await pg.execute("DROP VIEW agent.v_intent_outcomes CASCADE")
     await pg.execute("ALTER TABLE agent.intent_outcomes ALTER COLUMN kind TYPE varchar(20)")
     row = IntentOutcomeRow(
         *(UUID("01a0c450-73cf-7938-b469-15f13549008b"), _EPOCH + timedelta(milliseconds=0x01A0C45073CF)),
