@@ -1,14 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """The sink as a process: what is answered, and what is in Postgres then."""
 
+import asyncio
 import json
 import signal
+from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from itertools import product
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 from typing import Final
 
+import asyncpg
 import grpc
 import pytest
 
@@ -198,32 +202,52 @@ def export_or_none(channel: grpc.Channel, number: int) -> grpc.StatusCode | None
     return OK
 
 
-def test_it_holds_no_more_than_it_may(own_server: EmbeddedPostgres) -> None:
+@contextmanager
+def nobody_can_write(pg: Database) -> Generator[None]:
+    """Keep the table locked until the end of the block."""
+    locked, enough = Event(), Event()
+
+    async def hold() -> None:
+        connection = await asyncpg.connect(pg.dsn)
+        try:
+            async with connection.transaction():
+                await connection.execute("LOCK TABLE agent.intent_events")
+                locked.set()
+                await asyncio.to_thread(enough.wait)
+        finally:
+            await connection.close()
+
+    holding = Thread(target=lambda: asyncio.run(hold()))
+    holding.start()
+    try:
+        assert locked.wait(30)
+        yield
+    finally:
+        enough.set()
+        holding.join()
+
+
+def test_it_holds_no_more_than_it_may(pg: Database) -> None:
     """When Postgres is slow, senders wait and are asked to come back; memory is bounded, and nothing is lost."""
-    pg = Database(own_server.dsn())
     limits = {"MAX_MESSAGE": "4MB", "MAX_IN_FLIGHT": "8MB", "PATIENCE": "300ms", "CONNECTIONS": "1"}
-    with sink(pg.dsn, **limits) as running:
+    big = [spans(n * 3000, n * 3000 + 3000) for n in range(1, 17)]
+    with sink(pg.dsn, STORE_TIMEOUT="60s", **limits) as running, ThreadPoolExecutor(32) as senders:
         assert running.export(spans(0, 1)).code is OK
         before = running.memory_mb()
-        lock = "BEGIN; LOCK TABLE agent.intent_events; SELECT pg_sleep(4); COMMIT"
-        locking = Thread(target=pg.execute_now, args=(lock,))
-        locking.start()
-        until(
-            lambda: pg.fetchval_now("SELECT count(*) FROM pg_locks WHERE mode = 'AccessExclusiveLock'"), "it is locked"
-        )
-        big = [spans(n * 3000, n * 3000 + 3000) for n in range(1, 17)]
-        with ThreadPoolExecutor(16) as senders:
-            codes = [answer.code for answer in senders.map(running.export, big)]
-            posted = [answer.code for answer in senders.map(running.post, big)]
-        locking.join()
-        assert UNAVAILABLE in codes
-        assert set(codes) <= {OK, UNAVAILABLE}
-        assert set(posted) <= {200, 503}
-        assert running.memory_mb() - before < 150
-        assert running.metric("intent_events_sink_requests_total", error_type="busy") > 0
+        with nobody_can_write(pg):
+            exported = [senders.submit(running.export, body) for body in [*big, *big]]
+            until(
+                lambda: running.metric("intent_events_sink_requests_total", error_type="busy") > 8, "some are refused"
+            )
+            assert running.memory_mb() - before < 150
+            assert running.metric("intent_events_sink_in_flight_bytes") <= 8 << 20
+            posted = senders.map(running.post, big[:4])
+        assert {answer.result().code for answer in exported} == {OK, UNAVAILABLE}
+        assert {answer.code for answer in posted} <= {200, 503}
         for body in big:
             until(lambda body=body: running.export(body).code is OK, "it is stored")
         until(lambda: running.metric("intent_events_sink_in_flight_bytes") == 0, "nothing is held any more")
+        running.stop()
     assert pg.fetchval_now("SELECT count(*) FROM agent.intent_events") == 48_001
 
 

@@ -37,10 +37,10 @@ class Sender(NamedTuple):
     services: frozenset[str] | None = None
     scopes: frozenset[str] | None = None
 
-    def allows(self, service_name: str | None, scope: str | None) -> bool:
-        """Whether a record of this service and this ``intent.scope`` may be sent."""
+    def allows(self, service_name: str | None, scope: object) -> bool:
+        """Whether a record of this service and this ``intent.scope``, which may be anything, may be sent."""
         return (self.services is None or service_name in self.services) and (
-            self.scopes is None or scope in self.scopes
+            self.scopes is None or (isinstance(scope, str) and scope in self.scopes)
         )
 
 

@@ -7,7 +7,7 @@ one in each record is read by hand where it is a short text, which takes a third
 
 import struct
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 
@@ -34,8 +34,6 @@ _OF_PROFILES: Final = "string_value_strindex"
 _MORE: Final = 0x80
 _DIGITS: Final = 8
 _NUMBER_BYTES: Final = 11
-_NUMBERS: Final = [struct.Struct("<" + "3sd" * n) for n in range(MAX_CANDIDATES + 1)]
-_TAGS: Final = [(b"\x0a\x09\x21",) * n for n in range(MAX_CANDIDATES + 1)]
 
 Pair = tuple[str, Any]
 NONE_OF_OURS: Final[Pair] = ("", None)
@@ -54,6 +52,15 @@ class _Kept(dict[bytes, Any]):
         return decoded
 
 
+class _ShortText(NamedTuple):
+    """What a piece that begins so is: its key, where the text begins and ends, and whether it recurs."""
+
+    key: str
+    start: int
+    end: int
+    recurs: bool
+
+
 class _Attributes(_Kept):
     """Key and value of an attribute by its bytes; for one that is none of the contract :data:`NONE_OF_OURS`.
 
@@ -62,18 +69,14 @@ class _Attributes(_Kept):
 
     def __init__(self) -> None:
         super().__init__()
-        # By all that stands before a short text: its key, where it begins and ends, and whether it recurs.
-        self._short_texts: dict[bytes, tuple[str, int, int, bool]] = {}
+        self._short_texts: dict[bytes, _ShortText] = {}  # by all that stands before the text
 
     def __missing__(self, piece: bytes) -> Pair:
-        try:
-            key, start, end, recurs = self._short_texts[piece[: piece[1] + 6]]
-        except (KeyError, IndexError):  # something else, or a key and length that come for the first time
+        known = self._short_texts.get(piece[: piece[1] + 6]) if len(piece) > 1 else None
+        if known is None or len(piece) != known.end:  # something else, or a key and length that come for the first time
             return self._decode(piece)
-        if len(piece) != end:
-            return self._decode(piece)
-        pair = key, piece[start:].decode()
-        return self.keep(piece, pair) if recurs else pair
+        pair = known.key, piece[known.start :].decode()
+        return self.keep(piece, pair) if known.recurs else pair
 
     def _decode(self, piece: bytes) -> Pair:
         key = _KEYS.get(piece[2 : piece[1] + 2]) if len(piece) > 1 else None
@@ -100,7 +103,7 @@ class _Attributes(_Kept):
             (_KEY, len(key), *key.encode(), _VALUE, length + 2, _TEXT, length)
         )
         if plain:  # there are no more of them than keys and lengths
-            self._short_texts[head] = key, at + 4, len(piece), key not in _UNIQUE
+            self._short_texts[head] = _ShortText(key, at + 4, len(piece), key not in _UNIQUE)
 
 
 class _Items(_Kept):
@@ -134,12 +137,11 @@ def _framed_value(value: Any) -> Any:
 
 def _numbers_at(piece: bytes, at: int) -> tuple[float, ...] | None:
     """An array of numbers; None when it is something else."""
-    head = _head(len(piece) - at, _ARRAY)
-    n, rest = divmod(len(piece) - at - len(head), _NUMBER_BYTES)
-    if not head or rest or n > MAX_CANDIDATES or piece[at : at + len(head)] != head:
+    shape = _SHAPES.get(len(piece) - at)
+    if shape is None or not piece.startswith(shape.head, at):
         return None
-    numbers = _NUMBERS[n].unpack_from(piece, at + len(head))
-    return numbers[1::2] if numbers[::2] == _TAGS[n] else None
+    numbers = shape.unpack(piece, at + len(shape.head))
+    return numbers[1::2] if numbers[::2] == shape.tags else None
 
 
 def _integer_at(piece: bytes, at: int) -> int | None:
@@ -155,16 +157,35 @@ def _integer_at(piece: bytes, at: int) -> int | None:
     return number
 
 
-def _head(length: int, tag: int) -> bytes:
-    """What stands before the content of a value, when both together have this length."""
-    if length <= _LONGEST_TEXT + 2:
-        return bytes((_VALUE, max(length - 2, 0), tag, max(length - 4, 0)))
-    outer, inner = length - 3, length - 6
-    if inner <= _LONGEST_TEXT or outer >= 1 << 14:
-        return b""
-    return bytes((_VALUE, outer & 0x7F | _MORE, outer >> 7, tag, inner & 0x7F | _MORE, inner >> 7))
+class _Shape(NamedTuple):
+    """A list of so many numbers on the wire.
+
+    Attributes:
+        head: what stands before them.
+        tags: what stands before each of them.
+        unpack: reads tags and numbers, in turns.
+    """
+
+    head: bytes
+    tags: tuple[bytes, ...]
+    unpack: Callable[[bytes, int], tuple[Any, ...]]
 
 
+def _shape_of(n: int) -> _Shape:
+    inner = _varint(n * _NUMBER_BYTES)
+    head = bytes((_ARRAY,)) + inner
+    whole = bytes((_VALUE,)) + _varint(len(head) + n * _NUMBER_BYTES) + head
+    return _Shape(whole, (b"\x0a\x09\x21",) * n, struct.Struct("<" + "3sd" * n).unpack_from)
+
+
+def _varint(number: int) -> bytes:
+    """A length as the wire has it, of at most two bytes."""
+    return bytes((number,)) if number < _MORE else bytes((number & _LONGEST_TEXT | _MORE, number >> 7))
+
+
+_SHAPES: Final = {
+    len(shape.head) + n * _NUMBER_BYTES: shape for n in range(MAX_CANDIDATES + 1) if (shape := _shape_of(n))
+}
 _BY_HAND: Final[dict[str, Callable[[bytes, int], Any]]] = {
     CANDIDATES_PRE + SCORES: _numbers_at,
     CANDIDATES_POST + SCORES: _numbers_at,

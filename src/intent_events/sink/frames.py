@@ -9,9 +9,10 @@ they cannot change any more.
 
 from typing import Any, Final
 
+from google.protobuf import descriptor_pool
 from google.protobuf.descriptor_pb2 import FieldDescriptorProto, FileDescriptorProto
-from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message_factory import GetMessageClass
+from opentelemetry.proto.trace.v1 import trace_pb2
 
 _PACKAGE: Final = "intent_events.frames"
 _MESSAGES: Final[dict[str, dict[int, tuple[str, str]]]] = {
@@ -27,9 +28,9 @@ _MESSAGES: Final[dict[str, dict[int, tuple[str, str]]]] = {
         8: ("end_time_unix_nano", "fixed64"),
         9: ("attributes", "bytes*"),
         10: ("dropped_attributes_count", "uint32"),
-        11: ("events", "bytes*"),
-        13: ("links", "bytes*"),
-        15: ("status", "bytes*"),
+        11: ("events", ".opentelemetry.proto.trace.v1.Span.Event*"),
+        13: ("links", ".opentelemetry.proto.trace.v1.Span.Link*"),
+        15: ("status", ".opentelemetry.proto.trace.v1.Status"),
         16: ("flags", "fixed32"),
     },
     "KeyValue": {1: ("key", "string"), 2: ("value", "AnyValue")},
@@ -74,9 +75,11 @@ def _make() -> dict[str, Any]:
             if kind in _TYPES:
                 field.type = _TYPES[kind]
             else:
-                field.type, field.type_name = FieldDescriptorProto.TYPE_MESSAGE, f".{_PACKAGE}.{kind}"
-    pool = DescriptorPool()
-    pool.Add(file)  # pyright: ignore[reportUnknownMemberType] - untyped in the runtime
+                field.type = FieldDescriptorProto.TYPE_MESSAGE
+                field.type_name = kind if kind.startswith(".") else f".{_PACKAGE}.{kind}"
+    file.dependency.append(trace_pb2.DESCRIPTOR.name)
+    pool = descriptor_pool.Default()
+    pool.AddSerializedFile(file.SerializeToString())
     return {name: GetMessageClass(pool.FindMessageTypeByName(f"{_PACKAGE}.{name}")) for name in _MESSAGES}
 
 
@@ -85,7 +88,7 @@ RequestFrame: Final = _made["Request"]
 """An ``ExportTraceServiceRequest``: resources and spans are bytes."""
 
 SpanFrame: Final = _made["Span"]
-"""A ``Span``: attributes, events, links and status are bytes."""
+"""A ``Span``: attributes are bytes. What no row has of it is decoded too: a span is sound or it is not."""
 
 AttributeFrame: Final = _made["KeyValue"]
 """A ``KeyValue``: the items of an array are bytes."""

@@ -6,11 +6,10 @@ twice the last one counts, which emitters that do not look (Rust) mean by it.
 """
 
 from os.path import commonprefix
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from google.protobuf.message import DecodeError
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
-from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from intent_events.semconv import RECORD, ROOT
 from intent_events.sink.attributes import NONE_OF_OURS, attribute_in
@@ -33,7 +32,6 @@ SAMPLED: Final = 1
 """Bit of ``flags`` that says so. Where it is not set the wire says nothing: several SDKs never set it."""
 
 _MOST: Final = 1024
-_SOUND_STATUSES: Final = frozenset({b"", Status(code=Status.STATUS_CODE_OK).SerializeToString()})
 
 
 class UndecodableError(ValueError):
@@ -98,8 +96,6 @@ def view_in(framed: Framed) -> SpanView:
     """
     try:
         span = SpanFrame.FromString(framed.data)
-        if span.events or span.links or span.status:
-            _check_rest(span)
         attributes = dict(map(attribute_in, span.attributes))
     except (DecodeError, UnicodeDecodeError):  # no UTF-8, nested too deeply, or lengths that lead nowhere
         raise UndecodableError from None
@@ -119,17 +115,6 @@ def view_in(framed: Framed) -> SpanView:
 def id_of(data: bytes, length: int) -> int:
     """An id as a number; 0, which is no id, when it has another length than it must have."""
     return int.from_bytes(data, "big") if len(data) == length else 0
-
-
-def _check_rest(span: Any) -> None:
-    """What no row has must be sound too: a span is decodable or it is not."""
-    for status in span.status:
-        if status not in _SOUND_STATUSES:
-            Status.FromString(status)
-    for event in span.events:
-        Span.Event.FromString(event)
-    for link in span.links:
-        Span.Link.FromString(link)
 
 
 class _Services(dict[bytes, str | None]):

@@ -8,7 +8,7 @@ becomes a dead letter with its bytes.
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from intent_events.instrument.troubles import trouble
 from intent_events.mending import text
@@ -46,7 +46,7 @@ JSON: Final = Format(json_request.frames_in, json_request.view_in)
 class Allows(Protocol):
     """Says whose spans a sender may send."""
 
-    def allows(self, service_name: str | None, scope: str | None) -> bool:
+    def allows(self, service_name: str | None, scope: object) -> bool:
         """Whether a span of this service and this ``intent.scope`` may be sent."""
         ...
 
@@ -123,18 +123,13 @@ def _take(marked: Sequence[Framed], form: Format, sender: Allows, records: Recor
             continue
         if not isinstance(record, Record):
             continue
-        if sender.allows(view.service_name, _scope_of(view)):
+        if sender.allows(view.service_name, view.attributes.get(SCOPE)):
             selected.append((view, record))
             places.append(framed)
         else:
             records.add(None)
     for framed, row in zip(places, sealed_of(selected), strict=True):
         records.add(_undecodable(framed, sender) if row is None else row)
-
-
-def _scope_of(view: SpanView) -> str | None:
-    scope: Any = view.attributes.get(SCOPE)
-    return scope if isinstance(scope, str) else None
 
 
 def _undecodable(framed: Framed, sender: Allows) -> Rejection | None:

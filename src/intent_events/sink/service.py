@@ -100,9 +100,8 @@ class Service:
         try:
             if len(body) < _LARGE:
                 return await records_in(body, form, sender)
-            async with (
-                self._reading
-            ):  # one after the other: read at once, each would take as long as all, and hold more
+            # One after the other: read at once, each would take as long as all of them, and they would hold more.
+            async with self._reading:
                 return await records_in(body, form, sender)
         except UndecodableError:
             raise RefusedError(Why.MALFORMED, "the body is no ExportTraceServiceRequest") from None
