@@ -6,14 +6,16 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from random import Random
 from tempfile import TemporaryDirectory
+from uuid import UUID
 
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from intent_events_exporter.spool import Orphans, Position, Spool, SpoolError, look, totals
+from intent_events_exporter.spool import Orphans, Position, Spool, SpoolError, folder, look, totals
 from intent_events_exporter.spool.folder import ASIDE, owners_in
 from intent_events_exporter.spool.segment import FRAME_BYTES, HEADER_BYTES, encode_frame
 
@@ -86,10 +88,16 @@ class SpoolAgainstList(RuleBasedStateMachine):
         self.stale: list[tuple[Spool | Orphans, Position]] = []
         self.torn = 0
         self.number = 0
+        self._patches = pytest.MonkeyPatch()
 
-    @initialize(segment_bytes=st.integers(1, 600))
-    def begin(self, segment_bytes: int) -> None:
-        """One process; every process begins another file after this many bytes."""
+    @initialize(segment_bytes=st.integers(1, 600), seed=st.integers(0, 1 << 16))
+    def begin(self, segment_bytes: int, seed: int) -> None:
+        """One process; every process begins another file after this many bytes.
+
+        Names decide whose records are adopted first: drawn, so that the same steps find the same records again.
+        """
+        names = Random(seed)  # noqa: S311 - names of folders, no secrets
+        self._patches.setattr(folder, "uuid4", lambda: UUID(int=names.getrandbits(128)))
         self.segment_bytes = segment_bytes
         self.start()
 
@@ -268,6 +276,7 @@ class SpoolAgainstList(RuleBasedStateMachine):
             assert not any(records.waiting() for records in self.owners.values())
             assert not list(owners_in(self.folder))
         finally:
+            self._patches.undo()
             self._temporary.cleanup()
 
     def _read(self, reader: Spool | Orphans, records: _Records, most: int, most_bytes: int) -> None:
