@@ -180,10 +180,10 @@ def fill(running: EmbeddedPostgres, rows: int) -> None:
     for start in range(0, rows, 200_000):
         size = min(200_000, rows - start)
         statement = (
-            f"INSERT INTO agent.intent_events ({listed}) SELECT {taken} FROM template "
+            f"INSERT INTO agent.intent_events ({listed}) SELECT {taken} FROM public.template "
             f"CROSS JOIN generate_series({start} / 1000, {start + size} / 1000 - 1) AS step LIMIT {size}"
         )
-        asyncio.run(run(dsn, statement.replace("template", "public.template")))
+        asyncio.run(run(dsn, statement))
     asyncio.run(run(dsn, tampering("DELETE FROM agent.intent_events WHERE emitter_seq IS NOT NULL")))
     asyncio.run(run(dsn, "VACUUM ANALYZE agent.intent_events"))
 
