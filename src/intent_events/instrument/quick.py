@@ -81,8 +81,8 @@ _FIELDS: Final[tuple[_Field, ...]] = (
     (b"c", "", (Candidate, *_POST)),
     *(_NO_TOTAL, _NO_TOTAL),
 )
-_MOST_CHARACTERS: Final = MAX_SPAN_BYTES // 2
-_BOUNDS: Final = (MAX_STRING, MAX_ITEMS, MAX_CANDIDATES, _MOST_CHARACTERS)
+_MOST_BYTES: Final = MAX_SPAN_BYTES // 2
+_BOUNDS: Final = (MAX_STRING, MAX_ITEMS, MAX_CANDIDATES, _MOST_BYTES)
 
 
 def quick_attributes_of(trace: IntentTrace) -> dict[str, Any] | None:
@@ -194,6 +194,6 @@ def _need_no_mending(texts: list[Any]) -> bool:
     if not _STR.issuperset(map(type, texts)):
         return False
     joined = "".join(texts)
-    if not joined.isascii() or "\x00" in joined or len(joined) > _MOST_CHARACTERS:
+    if not joined.isascii() or "\x00" in joined or len(joined) > _MOST_BYTES:
         return False
     return len(joined) <= MAX_STRING or max(map(len, texts)) <= MAX_STRING

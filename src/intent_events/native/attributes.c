@@ -4,25 +4,23 @@
 #include "native.h"
 
 #include <math.h>
-#include <string.h>
 
 typedef struct {
     Py_ssize_t text, items, candidates; /* characters of a text, items of a list, candidates of a list */
-    Py_ssize_t together;                /* characters of all texts */
-    Py_ssize_t so_far;
+    Py_ssize_t together, so_far;        /* bytes of all texts: the most, and those seen */
 } Bounds;
 
-/* Whether a text is one that every SDK and Postgres take as it is: ASCII without NUL. */
+/* Whether a text is one that every SDK and Postgres take as it is: no NUL, no lone surrogate. */
 static Verdict
 check_text(PyObject *value, Bounds *bounds)
 {
-    if (!PyUnicode_CheckExact(value) || !PyUnicode_IS_COMPACT_ASCII(value))
+    const char *text;
+    Py_ssize_t n;
+    if (!PyUnicode_CheckExact(value) || PyUnicode_GetLength(value) > bounds->text)
         return ODD;
-    Py_ssize_t n = PyUnicode_GET_LENGTH(value);
+    TRY(read_utf8(value, &text, &n));
     bounds->so_far += n;
-    if (n > bounds->text || bounds->so_far > bounds->together || memchr(PyUnicode_DATA(value), 0, (size_t)n) != NULL)
-        return ODD;
-    return TAKEN;
+    return bounds->so_far <= bounds->together ? TAKEN : ODD;
 }
 
 static Verdict
@@ -77,6 +75,10 @@ take_uuid(PyObject *attributes, PyObject *key, PyObject *extra, PyObject *value)
 static Verdict
 take_label(PyObject *attributes, PyObject *key, PyObject *known, PyObject *value)
 {
+    if (!PyAnySet_Check(known)) {
+        PyErr_SetString(PyExc_TypeError, "plain_attributes: a label needs the set of those that are known");
+        return FAILED;
+    }
     if (!PyUnicode_Check(value))
         return ODD;
     PyObject *spelled = PyUnicode_FromObject(value);
@@ -195,7 +197,7 @@ const char plain_attributes_doc[] = PyDoc_STR(
 "Attributes of the values of a trace; None when any of them is left to the Python code.\n"
 "\n"
 "fields has (kind, key, extra) of each value; bounds is (characters of a text, items of a list, candidates of a list,\n"
-"characters of all texts).");
+"bytes of all texts).");
 
 PyObject *
 plain_attributes(PyObject *Py_UNUSED(module), PyObject *args)
