@@ -115,7 +115,7 @@ def track(event_id: UUID) -> Delivery:
 
 
 def _sweep() -> None:
-    """Pass over those that nobody holds any more; now and then, since a callback at the end of each costs more.
+    """Forget those that nobody holds any more; now and then, since a callback at the end of each costs more.
 
     Without the lock: a garbage collection may come here in the middle of whatever holds it.
     """

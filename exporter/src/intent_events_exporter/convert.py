@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """ReadableSpan -> SpanView."""
 
-from collections.abc import Mapping
-from typing import Any, cast
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan
@@ -53,5 +53,5 @@ def attributes_of(span: ReadableSpan) -> Mapping[str, Any]:
     if attributes is None:
         return {}
     # The proxy's own copy() is nine times as fast as dict(): the SDK's mapping hands over its inner dictionary.
-    copy = getattr(attributes, "copy", None)
-    return dict(attributes) if copy is None else cast("Mapping[str, Any]", copy())
+    copy: Callable[[], Mapping[str, Any]] | None = getattr(attributes, "copy", None)
+    return dict(attributes) if copy is None else copy()
