@@ -38,7 +38,7 @@ $(UV):
 	$(PYTHON) -m venv $(TOOLS)
 	$(TOOLS)/bin/pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 
-.venv/installed: $(UV) requirements.lock pyproject.toml exporter/pyproject.toml
+.venv/installed: $(UV) requirements.lock pyproject.toml exporter/pyproject.toml hatch_build.py $(wildcard src/intent_events/native/*.[ch])
 	$(UV) venv --quiet --allow-existing --python $(PYTHON) .venv
 	$(UV) pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock
 	$(UV) pip install --quiet --python $(BIN)/python --no-deps --editable . --editable exporter

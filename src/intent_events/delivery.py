@@ -11,7 +11,7 @@ from logging import getLogger
 from threading import Event, Lock
 from typing import Final
 from uuid import UUID
-from weakref import WeakValueDictionary
+from weakref import ref
 
 
 class Delivery:
@@ -100,14 +100,30 @@ class Delivery:
 _LOGGER: Final = getLogger("intent_events")
 _lock = Lock()
 _ending: Final[dict[str, Delivery]] = {}
-_live: Final[WeakValueDictionary[int, Delivery]] = WeakValueDictionary()
+_live: Final[dict[int, ref[Delivery]]] = {}
+_FEW: Final = 1024
+_sweep_at = _FEW
 
 
 def track(event_id: UUID) -> Delivery:
     """State of a record from now on, kept as long as somebody holds it."""
     delivery = Delivery(event_id)
-    _live[event_id.int] = delivery
+    _live[event_id.int] = ref(delivery)
+    if len(_live) >= _sweep_at:
+        _sweep()
     return delivery
+
+
+def _sweep() -> None:
+    """Forget those that nobody holds any more; now and then, since a callback at the end of each costs more.
+
+    Without the lock: a garbage collection may come here in the middle of whatever holds it.
+    """
+    global _sweep_at  # noqa: PLW0603 - one table a process
+    for key, held in _live.copy().items():
+        if held() is None:
+            _live.pop(key, None)
+    _sweep_at = max(_FEW, 2 * len(_live))
 
 
 def ending(event_id: str, delivery: Delivery | None) -> None:
@@ -148,11 +164,14 @@ def settle_keys(keys: Iterable[int], *, committed: bool, refused: bool = False) 
     waiters: list[Callable[[], None]] = []
     with _lock:
         for key in keys:
-            delivery = _live.get(key)
+            held = _live.get(key)
+            delivery = None if held is None else held()
             if delivery is None or delivery.committed or (delivery.persisted and not (committed or refused)):
                 continue
             delivery.committed = delivery.persisted = committed
             delivery.settled = True
+            if committed:
+                _live.pop(key, None)
             waiters += delivery.take_waiters()
     for notify in waiters:
         try:

@@ -12,7 +12,7 @@ from opentelemetry.util.types import AttributeValue
 from intent_events import columns, semconv
 from intent_events.columns import Candidate, Kind
 from intent_events.instrument.attributes import attributes_of, careful_attributes_of
-from intent_events.instrument.quick import quick_attributes_of
+from intent_events.instrument.quick import attributes_in_python, quick_attributes_of
 from intent_events.privacy import TextRecord
 from intent_events.semconv import MAX_SPAN_BYTES, MAX_STRING, Quality
 from intent_events.trace import TRACE_FIELDS, IntentTrace
@@ -50,13 +50,22 @@ def listed(attributes: dict[str, Any] | None) -> dict[str, Any] | None:
 @example(IntentTrace(verb_candidates_pre=[Candidate("a.b", 0.5), Candidate("c.d", 0.5, "x")]))
 @example(IntentTrace(verb_candidates_pre=[Candidate("a.b", 1e308), Candidate("c.d", 1e308)]))
 @example(IntentTrace(verb_candidates_pre=[Candidate("a.b", 0.5), Candidate("c.d", 0.5, "x" * 300)]))
+@example(IntentTrace(verb_candidates_pre=["abc", "def"]))
+@example(IntentTrace(verb_candidates_pre=[Candidate("a.b", 1), Candidate("c.d", 1 << 70)]))
+@example(IntentTrace(verb_candidates_pre=[Candidate("a.b", float("inf"))]))
+@example(IntentTrace(verb_candidates_pre=[Candidate("a.b", 0.5)] * 25, verb_candidates_post=[Candidate("é", 1.5, "x")]))
 @example(IntentTrace(scope="a\x00b"))
+@example(IntentTrace(scope="\x01"))
+@example(IntentTrace(scope="", session_id="", dsl_hash=""))
+@example(IntentTrace(actor_id="\ud800", chosen_verb_fqn="é"))
+@example(IntentTrace(actor_id="é" * 257))
 @example(IntentTrace(session_id="0190163D-8694-739B-AEA5-966C26F8AD91"))
 @example(IntentTrace(missing_args=("a", "b"), macro_denied_verbs=["v" * 256] * 129))
 def test_the_quick_way_is_the_careful_way(trace: IntentTrace) -> None:
     """A trace that is taken the quick way has the attributes that the careful way gives it, and no flags."""
-    quick = listed(quick_attributes_of(trace))
-    assert quick is None or quick == listed(careful_attributes_of(trace))
+    careful = listed(careful_attributes_of(trace))
+    for quick in (quick_attributes_of(trace), attributes_in_python(trace)):
+        assert quick is None or listed(quick) == careful
 
 
 @given(traces(PLAIN))
@@ -64,6 +73,7 @@ def test_most_traces_are_taken_the_quick_way(trace: IntentTrace) -> None:
     """A trace of plain texts far within the bounds needs no care."""
     assume(weight(careful_attributes_of(trace)) < MAX_SPAN_BYTES // 2)
     assert quick_attributes_of(trace) is not None
+    assert attributes_in_python(trace) is not None
 
 
 @pytest.mark.parametrize("character", ["x", "é", "中", "\U0001f469"])

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+# pyright: reportPrivateUsage=false
 """Whoever waits for a record is told once it is settled, from threads and tasks, and never longer than asked."""
 
 import asyncio
@@ -43,6 +44,17 @@ def test_unknown_and_forgotten_records_are_passed_over() -> None:
     held = track(uuid4())
     settle(iter([event_id, held.event_id]), committed=True)
     assert held.committed
+
+
+def test_forgotten_records_take_no_memory() -> None:
+    """However many records are tracked, only those that somebody holds are remembered, and those that are open."""
+    held = [track(uuid4()) for _ in range(3000)]
+    for _ in range(50_000):
+        track(uuid4())
+    assert len(delivery._live) <= 2 * len(held) + 2048
+    settle([each.event_id for each in held], committed=True)
+    assert all(each.committed for each in held)
+    assert not delivery._live.keys() & {each.event_id.int for each in held}
 
 
 @pytest.mark.parametrize("committed", [True, False])

@@ -45,7 +45,7 @@ def attributes_of(trace: IntentTrace, kept: TextRecord | None) -> dict[str, Any]
     if attributes is None:
         attributes = careful_attributes_of(trace)
     if kept is not None:
-        attributes.update(text_attributes(kept))
+        add_text(attributes, kept)
     return attributes
 
 
@@ -70,14 +70,15 @@ def careful_attributes_of(trace: IntentTrace) -> dict[str, Any]:
     return attributes
 
 
-def text_attributes(kept: TextRecord) -> dict[str, str]:
-    """Attributes of what may be kept of an utterance."""
-    attributes = {semconv.UTTERANCE_HASH: kept.hash, semconv.UTTERANCE_TEMPLATE_HASH: kept.template_hash}
-    if kept.key_id is not None:
-        attributes[semconv.UTTERANCE_HASH_KEY_ID] = kept.key_id
-    if kept.preview is not None:
-        attributes[semconv.UTTERANCE_PREVIEW] = kept.preview
-    return attributes
+def add_text(attributes: dict[str, Any], kept: TextRecord) -> None:
+    """Add what may be kept of an utterance."""
+    text_hash, key_id, template_hash, preview = kept
+    attributes[semconv.UTTERANCE_HASH] = text_hash
+    attributes[semconv.UTTERANCE_TEMPLATE_HASH] = template_hash
+    if key_id is not None:
+        attributes[semconv.UTTERANCE_HASH_KEY_ID] = key_id
+    if preview is not None:
+        attributes[semconv.UTTERANCE_PREVIEW] = preview
 
 
 def _add_candidates(

@@ -172,7 +172,8 @@ class ArgumentReader:
             args: positional arguments, without ``self``.
             kwargs: arguments by name.
         """
-        given: dict[str, object] = {**self._defaults, **dict(zip(self._names, args, strict=False)), **kwargs}
+        given: dict[str, object] = {**self._defaults, **kwargs}
+        given.update(zip(self._names, args, strict=False))
         mapped = self._mapping.arguments
         text = _resolve(given, mapped[_UTTERANCE]) if _UTTERANCE in mapped else _text_among(given)
         fields: dict[str, Any] = {name: value for name in FROM_ARGUMENTS if (value := given.get(name)) is not None}

@@ -367,7 +367,10 @@ class Recorder:
         Returns:
             The session that was asked for.
         """
-        session = None if trace.session_id is None else text(trace.session_id, set())
+        session = trace.session_id
+        if session is None:
+            return None
+        session = text(session, set())
         if session is not None and session != asked and trace.parent_event_id is None:
             trace.parent_event_id = self.turns.answered_by(session)
         return session

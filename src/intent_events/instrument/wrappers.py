@@ -219,7 +219,8 @@ class HandlerWrapper:
     def _end(self, recording: OpenRecording, result: object) -> None:
         found = self._merge(recording, result)
         recording.end()
-        _tell(found, persisted=recording.trace.telemetry_persisted)
+        if found is not None and found is not recording.trace:
+            _tell(found, persisted=recording.trace.telemetry_persisted)
 
     def _merge(self, recording: OpenRecording, result: object) -> object:
         """Record the trace that a result has, and hand it over as the orchestrator knows it."""

@@ -9,7 +9,7 @@ ever broken and no Unicode tables are needed.
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from re import compile as pattern
-from typing import Final, NamedTuple, Protocol, cast
+from typing import Final, NamedTuple, Protocol
 
 from intent_events.privacy.entities import EntitySpan, kinds_by_token
 from intent_events.privacy.vocabulary import (
@@ -110,7 +110,7 @@ class Masker:
     def _mask_some(self, shown: list[str], classes: list[int | None], declared: dict[int, str]) -> Masked:
         """Mask the words without a class, and those beside them that may belong to them."""
         masked, words = self._mask_unknown(shown, classes, declared)
-        known = cast("list[int]", classes)
+        known: list[int] = classes  # pyright: ignore[reportAssignmentType] - each word has one now
         highest = max(known)
         if highest > 0:
             if highest >= _SPOKEN:

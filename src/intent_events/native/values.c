@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a Python value is. */
+
+#include "native.h"
+
+#include <string.h>
+
+#define CANONICAL 36
+
+static int
+hex_digit(unsigned char c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    if (c >= 'a' && c <= 'f')
+        return c - 'a' + 10;
+    return -1;
+}
+
+/* Bytes of a UUID in its canonical spelling: small letters, four hyphens. */
+Verdict
+read_uuid(PyObject *value, uint8_t out[UUID_BYTES])
+{
+    if (!PyUnicode_CheckExact(value) || !PyUnicode_IS_COMPACT_ASCII(value) || PyUnicode_GET_LENGTH(value) != CANONICAL)
+        return ODD;
+    const unsigned char *text = PyUnicode_DATA(value);
+    int n = 0;
+    for (int at = 0; at < CANONICAL;) {
+        if (at == 8 || at == 13 || at == 18 || at == 23) {
+            if (text[at++] != '-')
+                return ODD;
+            continue;
+        }
+        int high = hex_digit(text[at]), low = hex_digit(text[at + 1]);
+        if (high < 0 || low < 0)
+            return ODD;
+        out[n++] = (uint8_t)(high << 4 | low);
+        at += 2;
+    }
+    return TAKEN;
+}
+
+Verdict
+read_utf8(PyObject *value, const char **text, Py_ssize_t *n)
+{
+    if (!PyUnicode_CheckExact(value))
+        return ODD;
+    *text = PyUnicode_AsUTF8AndSize(value, n);
+    if (*text == NULL) {
+        if (!PyErr_ExceptionMatches(PyExc_UnicodeEncodeError)) /* a lone surrogate */
+            return FAILED;
+        PyErr_Clear();
+        return ODD;
+    }
+    return memchr(*text, 0, (size_t)*n) == NULL ? TAKEN : ODD;
+}
+
+Verdict
+read_int64(PyObject *value, int64_t *out)
+{
+    int overflow;
+    if (!PyLong_CheckExact(value))
+        return ODD;
+    long long number = PyLong_AsLongLongAndOverflow(value, &overflow);
+    if (overflow)
+        return ODD;
+    *out = number;
+    return TAKEN;
+}
