@@ -1,6 +1,7 @@
 # The command `intent-events`: the sink, and everything that an operator runs against Postgres (migrate, doctor, report).
 
-FROM python:3.13-slim AS build
+# Not the slim one: it has the compiler that the inner loops in C are built with.
+FROM python:3.13 AS build
 WORKDIR /build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 UV_COMPILE_BYTECODE=1 UV_LINK_MODE=copy UV_NO_CACHE=1
 RUN pip install uv==0.13.9 && uv venv /opt/intent-events

@@ -2,6 +2,7 @@
 """What the two distributions promise: versions, public names, the form of their files, and what their wheels hold."""
 
 import ast
+import os
 import shutil
 import subprocess
 import sys
@@ -16,7 +17,7 @@ import pytest
 
 import intent_events
 import intent_events_exporter
-from support.postgres import IN_CI
+from support.built import needed
 
 PROJECT: Final = Path(__file__).parents[2]
 LONGEST_MODULE: Final = 500
@@ -47,7 +48,9 @@ def test_every_test_says_what_must_hold() -> None:
 
 def test_no_module_is_too_long() -> None:
     """No module has more than 500 lines."""
-    lengths = {path.relative_to(PROJECT): len(path.read_text("utf-8").splitlines()) for path in sources(".py")}
+    lengths = {
+        path.relative_to(PROJECT): len(path.read_text("utf-8").splitlines()) for path in sources(".py", ".c", ".h")
+    }
     assert {str(path): length for path, length in lengths.items() if length > LONGEST_MODULE} == {}
 
 
@@ -55,7 +58,7 @@ def test_every_file_names_its_licence() -> None:
     """Every source file begins with the SPDX line."""
     unnamed = [
         str(path.relative_to(PROJECT))
-        for path in sources(".py", ".sql", ".toml")
+        for path in sources(".py", ".pyi", ".c", ".h", ".sql", ".toml")
         if path.name != "pyproject.toml" and not path.read_text("utf-8").partition("\n")[0].endswith(SPDX)
     ]
     assert unnamed == []
@@ -96,30 +99,24 @@ def test_the_public_surface_of_the_exporter() -> None:
     assert intent_events_exporter.__all__ == names
 
 
-@pytest.fixture(scope="module")
-def wheels(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """Both wheels, built as for a release."""
+def built_wheels(folder: Path, which: str, *more: str, **environment: str) -> list[Path]:
+    """Wheels, built as for a release."""
     uv = shutil.which("uv", path=str(PROJECT / ".tools" / "bin")) or shutil.which("uv")
-    if uv is None:
-        reason = "no uv to build the wheels with: run make setup"
-        if IN_CI:
-            pytest.fail(reason)
-        pytest.skip(reason)
-    folder = tmp_path_factory.mktemp("wheels")
+    needed(uv is not None, "no uv to build the wheels with: run make setup")
     command = [
-        uv,
-        "build",
-        "--all-packages",
-        "--wheel",
-        "--quiet",
-        "--python",
-        sys.executable,
-        "--out-dir",
-        str(folder),
+        *(str(uv), "build", which, *more, "--wheel", "--quiet"),
+        *("--python", sys.executable, "--out-dir", str(folder)),
     ]
-    built = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
+    env = os.environ | environment
+    built = subprocess.run(command, cwd=PROJECT, env=env, capture_output=True, text=True, check=False)
     assert built.returncode == 0, built.stderr
     return sorted(folder.glob("*.whl"))
+
+
+@pytest.fixture(scope="module")
+def wheels(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Both wheels."""
+    return built_wheels(tmp_path_factory.mktemp("wheels"), "--all-packages")
 
 
 def test_the_wheels_hold_what_they_need(wheels: list[Path]) -> None:
@@ -136,6 +133,24 @@ def test_the_wheels_hold_what_they_need(wheels: list[Path]) -> None:
         assert [name for name in names if name.endswith("entry_points.txt")]
         assert not [name for name in names if "__pycache__" in name or name.startswith(("tests", "docs"))]
     assert [name for name in held["intent_events"] if name.endswith("licenses/LICENSE")]
+    assert not [name for name in held["intent_events"] if name.endswith((".c", ".h"))]
+
+
+def test_the_wheel_has_the_inner_loops(wheels: list[Path]) -> None:
+    """Built where there is a compiler, the wheel is one of its platform and has the extension."""
+    needed(shutil.which("cc") is not None, "no compiler for the inner loops: apt-get install gcc")
+    (wheel,) = (wheel for wheel in wheels if wheel.name.startswith("intent_events-"))
+    assert "-none-any" not in wheel.name
+    assert [name for name in ZipFile(wheel).namelist() if name.startswith("intent_events/native/_native.")]
+
+
+def test_without_a_compiler_the_wheel_is_pure(tmp_path: Path) -> None:
+    """Where there is none, the wheel is one of every platform and has all the rest."""
+    (wheel,) = built_wheels(tmp_path, "--package", "intent-events", CC="false")
+    assert wheel.name.endswith("-py3-none-any.whl")
+    names = ZipFile(wheel).namelist()
+    assert not [name for name in names if name.endswith((".so", ".c", ".h"))]
+    assert {"intent_events/native/__init__.py", "intent_events/store/quick_seal.py"} <= set(names)
 
 
 _USE = """

@@ -110,6 +110,26 @@ def test_wrong_arguments(kind: str, traced: Traced) -> None:
     assert traced.row.error_code == "TypeError"
 
 
+class Orchestrator:
+    """One whose handler is a method."""
+
+    @record_utterance
+    def handle(self, utterance: str) -> None:
+        """Do nothing."""
+
+
+def test_a_method_that_is_called_on_its_class(traced: Traced) -> None:
+    """However a method is called, and even after a call that lacks the instance, its text is found."""
+    with pytest.raises(TypeError, match="missing 2 required positional arguments"):
+        Orchestrator.handle()  # pyright: ignore[reportCallIssue] - the mistake
+    Orchestrator.handle(Orchestrator(), UTTERANCE)
+    Orchestrator().handle(UTTERANCE)
+    without, *others = (row.utterance_preview for row in traced.rows)
+    assert without is None
+    assert len(others) == 2
+    assert None not in others
+
+
 @pytest.mark.parametrize(
     "kind", ["function", "coroutine function", "generator function", "asynchronous generator function"]
 )

@@ -47,7 +47,7 @@ _GOES_ON: Final = (CoroutineType, AsyncGeneratorType, GeneratorType, asyncio.Fut
 class HandlerWrapper:
     """Wraps one handler; called with the convention of wrapt."""
 
-    __slots__ = ("_drive", "_mapping", "_reader", "_recorder")
+    __slots__ = ("_drive", "_mapping", "_readers", "_recorder")
 
     def __init__(self, recorder: Callable[[], Recorder | None], mapping: HandlerMapping) -> None:
         """Record with whatever recorder is there at the time of a call.
@@ -58,7 +58,8 @@ class HandlerWrapper:
         """
         self._recorder = recorder
         self._mapping = mapping
-        self._reader: ArgumentReader | None = None
+        # By the type of what is called: a method that is called on its class without an instance has one argument more.
+        self._readers: dict[type, ArgumentReader] = {}
         self._drive: Callable[[Begin, Handler], Any] | None = None
 
     def __call__(self, handler: Handler, _instance: object, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
@@ -109,9 +110,10 @@ class HandlerWrapper:
 
     def _read(self, handler: Handler, args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[object, dict[str, Any]]:
         try:
-            if self._reader is None:
-                self._reader = ArgumentReader(handler, self._mapping)
-            return self._reader.read(args, kwargs)
+            reader = self._readers.get(type(handler))
+            if reader is None:
+                reader = self._readers[type(handler)] = ArgumentReader(handler, self._mapping)
+            return reader.read(args, kwargs)
         except Exception as error:  # noqa: BLE001 - a foreign argument may do anything when it is read
             trouble("intent-events: the arguments of a handler could not be read", error)
             return None, {}

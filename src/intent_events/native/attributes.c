@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: Apache-2.0 */
+// SPDX-License-Identifier: Apache-2.0
 /* Attributes of the span of an utterance, of the values of its trace. */
 
 #include "native.h"

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: Apache-2.0 */
+// SPDX-License-Identifier: Apache-2.0
 /* Columns in the binary form of COPY. Source: the Postgres manual, COPY, "Binary Format"; of each type its _send(). */
 
 #include "native.h"
@@ -33,6 +33,8 @@ reserve(Buffer *buffer, size_t more)
 Verdict
 put(Buffer *buffer, const void *bytes, size_t n)
 {
+    if (n == 0) /* perhaps there is no memory yet to copy to */
+        return TAKEN;
     TRY(reserve(buffer, n));
     memcpy(buffer->data + buffer->size, bytes, n);
     buffer->size += n;

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: Apache-2.0 */
+// SPDX-License-Identifier: Apache-2.0
 /*
  * The two inner loops that Python is too slow for: attributes of a trace, and the row of a record.
  *

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: Apache-2.0 */
+// SPDX-License-Identifier: Apache-2.0
 /* Rows of agent.intent_events in the binary form of COPY. */
 
 #include "native.h"
