@@ -123,4 +123,4 @@ tool-paths:
 	@printf '%s\n' $(OTELCOL)/otelcol $(RUST_EMITTER)/rust-emitter $(KUBE_SCORE)/kube-score $(KUSTOMIZE)/kustomize $(KAFKA)/kafka
 
 clean:  ## Remove what the targets made
-	rm -rf .venv $(TOOLS) .bench .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage*
+	rm -rf .venv $(TOOLS) .bench src/intent_events/native/*.so .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage*
