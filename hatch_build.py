@@ -42,15 +42,13 @@ def build(root: Path) -> Path:
     Raises:
         CCompilerError: there is no compiler, or no headers of Python.
     """
-    source = root / "src"
-    folder = source / "intent_events" / "native"
-    extension = Extension(
-        MODULE, sorted(map(str, folder.glob("*.c"))), depends=[str(folder / "native.h")], extra_compile_args=FLAGS
-    )
+    folder = root / "src" / "intent_events" / "native"
+    extension = Extension(MODULE, sorted(map(str, folder.glob("*.c"))), extra_compile_args=FLAGS)
     command = build_ext(Distribution({"name": "intent-events", "ext_modules": [extension]}))
-    with TemporaryDirectory() as scratch:
-        command.build_temp = scratch
-        command.build_lib = str(source)
+    with TemporaryDirectory(dir=root) as scratch:
+        command.build_lib = command.build_temp = scratch
         command.ensure_finalized()
         command.run()
-        return Path(command.get_ext_fullpath(MODULE))
+        built = Path(command.get_ext_fullpath(MODULE))
+        # At once, for a process may be running what stands there.
+        return built.replace(folder / built.name)
