@@ -11,7 +11,7 @@ from setuptools.command.build_ext import build_ext
 from setuptools.errors import CCompilerError, ExecError, PlatformError
 
 MODULE = "intent_events.native._native"
-FLAGS = ["-O2", "-fvisibility=hidden"]
+FLAGS = ["-O2", "-fvisibility=hidden", "-fno-fast-math"]
 
 
 class NativeBuild(BuildHookInterface[Any]):
@@ -22,12 +22,17 @@ class NativeBuild(BuildHookInterface[Any]):
         del version
         try:
             built = build(Path(self.root))
-        except (CCompilerError, ExecError, PlatformError) as error:  # no compiler, or no headers of Python
+        except (
+            CCompilerError,
+            ExecError,
+            PlatformError,
+            OSError,
+        ) as error:  # no compiler, no headers of Python, no place to write
             self.app.display_warning(f"intent-events is built without its inner loops in C, and is slower: {error}")
             return
         build_data["pure_python"] = False
         build_data["infer_tag"] = True
-        build_data["artifacts"].append(f"/{built.relative_to(self.root)}")
+        build_data["artifacts"].append(f"/{built.relative_to(self.root).as_posix()}")
 
 
 def build(root: Path) -> Path:
@@ -41,6 +46,7 @@ def build(root: Path) -> Path:
 
     Raises:
         CCompilerError: there is no compiler, or no headers of Python.
+        OSError: the folder cannot be written to.
     """
     folder = root / "src" / "intent_events" / "native"
     extension = Extension(MODULE, sorted(map(str, folder.glob("*.c"))), extra_compile_args=FLAGS)

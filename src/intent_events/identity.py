@@ -54,7 +54,11 @@ def parse_uuid(value: object) -> UUID | None:
     if not issubclass(kind, UUID):
         return None
     given = cast("UUID", value)
-    return given if kind is UUID else UUID(int=given.int)
+    try:
+        number = given.int
+    except AttributeError:  # one that was never made, as by UUID.__new__ alone
+        return None
+    return given if kind is UUID else UUID(int=number)
 
 
 @lru_cache(maxsize=4096)  # emitters and sessions recur from record to record

@@ -144,6 +144,22 @@ def test_the_wheel_has_the_inner_loops(wheels: list[Path]) -> None:
     assert [name for name in ZipFile(wheel).namelist() if name.startswith("intent_events/native/_native.")]
 
 
+def test_the_image_can_be_built_from_its_context(tmp_path: Path) -> None:
+    """What ``.dockerignore`` lets through is enough to build the wheel, and leaves out what a developer built."""
+    context = tmp_path / "context"
+    context.mkdir()
+    lines = (PROJECT / ".dockerignore").read_text("utf-8").split()
+    left_out = shutil.ignore_patterns(*(line.removeprefix("**/") for line in lines if line.startswith("**/")))
+    for name in (line.removeprefix("!") for line in lines if line.startswith("!")):
+        if (PROJECT / name).is_dir():
+            shutil.copytree(PROJECT / name, context / name, ignore=left_out)
+        else:
+            shutil.copy(PROJECT / name, context)
+    (context / "src/intent_events/native/_native.cpython-39-x86_64-linux-gnu.so").touch()
+    (wheel,) = built_wheels(tmp_path, str(context), CC="false")
+    assert not [name for name in ZipFile(wheel).namelist() if name.endswith(".so")]
+
+
 def test_without_a_compiler_the_wheel_is_pure(tmp_path: Path) -> None:
     """Where there is none, the wheel is one of every platform and has all the rest."""
     (wheel,) = built_wheels(tmp_path, "--package", "intent-events", CC="false")

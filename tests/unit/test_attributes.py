@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Any trace becomes attributes that every SDK takes, within the bounds of the contract."""
 
+from enum import Enum
 from typing import Any, Final, NamedTuple, get_args
 from uuid import UUID
 
@@ -38,6 +39,15 @@ def test_texts_of_any_kind(trace: IntentTrace) -> None:
     check_bounds(attributes_of(trace, KEPT))
 
 
+class Mislabelled(str, Enum):  # noqa: UP042 - a StrEnum cannot be like that
+    """A label that is one text and says that it is another."""
+
+    MATCHED = "matched"
+
+    def __init__(self, _text: str) -> None:
+        self._value_ = "other"
+
+
 def listed(attributes: dict[str, Any] | None) -> dict[str, Any] | None:
     """Attributes with their sequences as lists, for comparison."""
     if attributes is None:
@@ -59,6 +69,9 @@ def listed(attributes: dict[str, Any] | None) -> dict[str, Any] | None:
 @example(IntentTrace(scope="", session_id="", dsl_hash=""))
 @example(IntentTrace(actor_id="\ud800", chosen_verb_fqn="é"))
 @example(IntentTrace(actor_id="é" * 257))
+@example(IntentTrace(missing_args=["", "é"]))
+@example(IntentTrace(verb_candidates_pre=[Candidate("", 0.5), Candidate("é", 0.5)]))
+@example(IntentTrace(outcome=Mislabelled.MATCHED))
 @example(IntentTrace(session_id="0190163D-8694-739B-AEA5-966C26F8AD91"))
 @example(IntentTrace(missing_args=("a", "b"), macro_denied_verbs=["v" * 256] * 129))
 def test_the_quick_way_is_the_careful_way(trace: IntentTrace) -> None:

@@ -21,6 +21,7 @@ from intent_events import native, semconv
 from intent_events.columns import Candidate
 from intent_events.identity import event_id_of
 from intent_events.instrument import quick
+from intent_events.instrument.attributes import attributes_of
 from intent_events.rows import KNOWN, known_in
 from intent_events.store import quick_seal
 from intent_events.store.quick_seal import Ended, seal_known, sealed_in_python
@@ -127,10 +128,14 @@ def test_scores_of_any_spelling(pre: bytes, post: bytes) -> None:
         (quick_seal._PLAN, [], ()),
         (quick_seal._PLAN, (whole_row,), ()),
         (quick_seal._PLAN[:5], (), ()),
-        ((b"", ((b"t",),), 0, 1, 1, 1), (), ()),
-        ((b"", ((b"t", "x"),), 0, 1, 1, 1), (), ()),
-        ((b"", ((b"t", b""), (b"t", b"")), 1, 1, 1, 1), (), ()),
-        ((b"", ((b"t", b""), (b"t", b"")), -1, 1, 1, 1), (), ()),
+        ((b"", ((b"t",),), 0, 1, 1, 1, 1), (), ()),
+        ((b"", ((b"t", "x"),), 0, 1, 1, 1, 1), (), ()),
+        (list(quick_seal._PLAN), (), ()),
+        ((b"", ((b"t", b""), (b"t", b"")), 1, 1, 1, 1, 1), (), ()),
+        ((b"", ((b"t", b""), (b"t", b"")), -1, 1, 1, 1, 1), (), ()),
+        ((b"", ((b"t", b""), (b"t", b"")), sys.maxsize, 1, 1, 1, 1), (), ()),
+        ((b"", ((b"t", b""), (b"t", b"")), 0, 1, 1, -1, 1), (), ()),
+        ((b"", ((b"t", b""), (b"t", b"")), 0, 1, 1, 1, (1 << 63) - 1), (), ()),
     ],
 )
 def test_rows_that_are_asked_for_wrongly(arguments: tuple[Any, ...]) -> None:
@@ -194,8 +199,12 @@ def test_foreign_code_is_not_run() -> None:
 
 @NATIVE
 def test_a_uuid_that_was_never_made() -> None:
-    """An exception from within a value is no exception of ours."""
-    assert quick.quick_attributes_of(IntentTrace(session_id=UUID.__new__(UUID))) is None
+    """An exception from within a value is no exception of ours, and the value is refused."""
+    trace = IntentTrace(session_id=UUID.__new__(UUID), scope="E-1")
+    assert quick.quick_attributes_of(trace) is None
+    attributes = attributes_of(trace, None)
+    assert attributes[semconv.SCOPE] == "E-1"
+    assert semconv.SESSION_ID not in attributes
 
 
 def _grown(work: Callable[[], object]) -> int:

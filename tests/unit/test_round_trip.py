@@ -116,9 +116,9 @@ def quickly_sealed(span: SpanView) -> list[Sealed | None]:
     return [*seal_known(values), *sealed_in_python(values)]
 
 
-def check_both_ways(attributes: dict[str, Any]) -> None:
-    """Check that the quick way to a sealed row, where it is taken, and the careful one give the same bytes."""
-    span = view(attributes)
+def check_both_ways(attributes: dict[str, Any], **fields: Any) -> None:
+    """Check that the quick ways to a sealed row, where they are taken, and the careful one give the same bytes."""
+    span = view(attributes, **fields)
     row = row_of(span, Record.UTTERANCE)
     assert isinstance(row, IntentEventRow)
     for sealed in quickly_sealed(span):
@@ -146,6 +146,12 @@ ODD: Final[tuple[Any, ...]] = (
     *(None, "?", "x" * 100, "x" * 300, "a\x00b", "é", 7, 1 << 40, -(1 << 70), 0.5, True),
     *((), ("a",), ("a",) * 200, (1,), (0.5,), (0.5, 0.5), ("a", "b"), (math.nan,), (math.inf,)),
 )
+
+
+@pytest.mark.parametrize("service", [None, "", "é", "x" * 256, "x" * 257, "é" * 300, "a\x00b", "\ud800"])
+def test_any_name_of_a_service(service: str | None) -> None:
+    """The emitter says it; however long it is, it gives the same row either way."""
+    check_both_ways(recorded(WHOLE, KEPT, KEY), service_name=service)
 
 
 @pytest.mark.parametrize("key", KEYS)

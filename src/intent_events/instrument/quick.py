@@ -91,9 +91,9 @@ def quick_attributes_of(trace: IntentTrace) -> dict[str, Any] | None:
     Args:
         trace: what the orchestrator recorded.
     """
-    if plain_attributes is None:
-        return attributes_in_python(trace)
     try:
+        if plain_attributes is None:
+            return attributes_in_python(trace)
         attributes = plain_attributes(_FIELDS, _BOUNDS, _values_of(trace))
     except Exception:  # noqa: BLE001 - a UUID that was never made, or a trace of foreign code that raises when it is read
         return None

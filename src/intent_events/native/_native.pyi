@@ -6,7 +6,7 @@ def plain_attributes(
     fields: tuple[tuple[bytes, str, Any], ...], bounds: tuple[int, int, int, int], values: tuple[Any, ...]
 ) -> dict[str, Any] | None: ...
 def pack_rows(
-    plan: tuple[bytes, tuple[tuple[bytes, bytes], ...], int, int, int, int],
+    plan: tuple[bytes, tuple[tuple[bytes, bytes], ...], int, int, int, int, int],
     rows: tuple[tuple[Any, ...], ...],
     scores: tuple[bytes, ...],
 ) -> Sequence[bytes | None]: ...

@@ -23,11 +23,21 @@ check_text(PyObject *value, Bounds *bounds)
     return bounds->so_far <= bounds->together ? TAKEN : ODD;
 }
 
+/* The same of an item of a list, where an empty one may have to be mended. */
 static Verdict
-check_texts(PyObject *values, Bounds *bounds)
+check_item(PyObject *value, Bounds *bounds)
 {
+    TRY(check_text(value, bounds));
+    return PyUnicode_GetLength(value) > 0 ? TAKEN : ODD;
+}
+
+static Verdict
+check_items(PyObject *values, Bounds *bounds)
+{
+    if (PyTuple_GET_SIZE(values) > bounds->items)
+        return ODD;
     for (Py_ssize_t at = 0; at < PyTuple_GET_SIZE(values); at++)
-        TRY(check_text(PyTuple_GET_ITEM(values, at), bounds));
+        TRY(check_item(PyTuple_GET_ITEM(values, at), bounds));
     return TAKEN;
 }
 
@@ -100,7 +110,7 @@ take_list(PyObject *attributes, PyObject *key, PyObject *value, Bounds *bounds)
     PyObject *items = PyList_AsTuple(value); /* nobody else can change it from now on */
     if (items == NULL)
         return FAILED;
-    Verdict verdict = check_texts(items, bounds);
+    Verdict verdict = check_items(items, bounds);
     if (verdict != TAKEN) {
         Py_DECREF(items);
         return verdict;
@@ -128,7 +138,7 @@ check_candidates(PyObject *candidates, PyObject *type, Bounds *bounds, int *with
         if ((PyObject *)Py_TYPE(each) != type || !PyTuple_Check(each) || PyTuple_GET_SIZE(each) != 3)
             return ODD;
         PyObject *score = PyTuple_GET_ITEM(each, 1), *source = PyTuple_GET_ITEM(each, 2);
-        TRY(check_text(PyTuple_GET_ITEM(each, 0), bounds));
+        TRY(check_item(PyTuple_GET_ITEM(each, 0), bounds));
         if (!PyFloat_CheckExact(score) || !isfinite(PyFloat_AS_DOUBLE(score)))
             return ODD;
         if (source != Py_None) {

@@ -10,6 +10,9 @@ static PyMethodDef methods[] = {
 };
 
 static PyModuleDef_Slot slots[] = {
+#ifdef Py_mod_gil
+    {Py_mod_gil, Py_MOD_GIL_NOT_USED}, /* what is read is immutable, or a copy of our own */
+#endif
     {0, NULL},
 };
 

@@ -10,17 +10,19 @@ enum { TRACE_ID, SPAN_ID, START_NS, END_NS, SAMPLED, SERVICE, DROPPED, KEY, OF_S
 
 #define TRACE_ID_BYTES 16
 #define SPAN_ID_BYTES 8
+#define MOST_MS ((long long)1 << 48) /* milliseconds that a UUIDv7 can hold */
 
 typedef struct {
     PyObject *head;    /* bytes that begin a row */
     PyObject *columns; /* tuple of (kind, bytes of a missing value) */
     Py_ssize_t denied; /* which of them are the denied verbs; their reasons follow */
     Py_ssize_t most;   /* candidates of a list */
+    Py_ssize_t text;   /* characters of a name of a service */
     int64_t epoch_ms;  /* where the time of Postgres begins */
     int64_t last_ms;   /* last time that a row may have */
 } Plan;
 
-/* The next number in a line "[1.0,2.5]" of JSON; anything else in it is left to Python. */
+/* The next number in a line "[1.0,2.5]" that msgspec has written, in which null stands for NaN and infinity. */
 static Verdict
 next_number(const char **at, const char *end, const char **number, size_t *n)
 {
@@ -193,6 +195,8 @@ put_row(Buffer *buffer, const Plan *plan, PyObject *row, PyObject *pre_scores, P
     TRY(put_hex(buffer, span_id, SPAN_ID_BYTES));
     if (of[SERVICE] == Py_None)
         TRY(put_null(buffer));
+    else if (!PyUnicode_CheckExact(of[SERVICE]) || PyUnicode_GetLength(of[SERVICE]) > plan->text)
+        return ODD; /* the emitter says it, at any length */
     else
         TRY(put_text(buffer, of[SERVICE]));
     return put_flags(buffer, post[OF_CANDIDATES]);
@@ -203,27 +207,30 @@ const char pack_rows_doc[] = PyDoc_STR(
 "\n"
 "Rows of utterances in the binary form of COPY; None for one that is left to the Python code.\n"
 "\n"
-"plan is (head, columns, denied, most, epoch_ms, last_ms); scores has the JSON of the scores of each row, before and\n"
+"plan is (head, columns, denied, most, text, epoch_ms, last_ms); scores has the JSON of the scores of each row, before and\n"
 "after policy.");
 
 PyObject *
 pack_rows(PyObject *Py_UNUSED(module), PyObject *args)
 {
     Plan plan;
-    PyObject *rows, *scores;
+    PyObject *given, *rows, *scores;
     long long epoch_ms, last_ms;
-    if (!PyArg_ParseTuple(args, "(SO!nnLL)O!O!:pack_rows", &plan.head, &PyTuple_Type, &plan.columns, &plan.denied,
-                          &plan.most, &epoch_ms, &last_ms, &PyTuple_Type, &rows, &PyTuple_Type, &scores))
+    if (!PyArg_ParseTuple(args, "O!O!O!:pack_rows", &PyTuple_Type, &given, &PyTuple_Type, &rows, &PyTuple_Type, &scores))
+        return NULL;
+    if (!PyArg_ParseTuple(given, "SO!nnnLL:pack_rows", &plan.head, &PyTuple_Type, &plan.columns, &plan.denied,
+                          &plan.most, &plan.text, &epoch_ms, &last_ms))
         return NULL;
     plan.epoch_ms = epoch_ms;
     plan.last_ms = last_ms;
-    Py_ssize_t n = PyTuple_GET_SIZE(rows);
-    for (Py_ssize_t at = 0; at < PyTuple_GET_SIZE(plan.columns); at++) {
+    Py_ssize_t n = PyTuple_GET_SIZE(rows), columns = PyTuple_GET_SIZE(plan.columns);
+    for (Py_ssize_t at = 0; at < columns; at++) {
         PyObject *kind, *missing;
         if (!PyArg_ParseTuple(PyTuple_GET_ITEM(plan.columns, at), "SS:pack_rows", &kind, &missing))
             return NULL;
     }
-    if (plan.denied < 0 || plan.denied + 1 >= PyTuple_GET_SIZE(plan.columns) || PyTuple_GET_SIZE(scores) < 2 * n) {
+    int fits = plan.denied >= 0 && plan.denied < columns - 1 && PyTuple_GET_SIZE(scores) / 2 >= n;
+    if (!fits || epoch_ms < 0 || epoch_ms > MOST_MS || last_ms > MOST_MS) {
         PyErr_SetString(PyExc_ValueError, "pack_rows: the plan does not fit the rows");
         return NULL;
     }

@@ -6,6 +6,7 @@ their time), else in Python (a fifth): many rows together, a column at a time, a
 Whatever it does not know to be sound it leaves to them. A property test compares all of them.
 """
 
+import struct
 from collections.abc import Callable, Iterable, Sequence
 from itertools import chain, repeat
 from math import isfinite
@@ -18,7 +19,7 @@ from intent_events import columns
 from intent_events.columns import Attribute, Kind
 from intent_events.native import pack_rows
 from intent_events.rows import DEFAULTS, CandidateItem, IntentEventRow
-from intent_events.semconv import MAX_CANDIDATES
+from intent_events.semconv import MAX_CANDIDATES, MAX_STRING
 from intent_events.store.copy_format import (
     BOOLEANS,
     EPOCH_MS,
@@ -202,6 +203,7 @@ _PLAN: Final = (
     tuple((_KINDS[type_of(column)], _missing(column)) for column in columns.UTTERANCE),
     _DENIED - _FIRST,
     MAX_CANDIDATES,
+    MAX_STRING,
     EPOCH_MS,
     _LAST_MS,
 )
@@ -233,7 +235,7 @@ def sealed_in_python(values: Sequence[tuple[Any, ...]]) -> list[Sealed | None]:
         return []
     try:
         return _sealed(list(zip(*values, strict=True)))
-    except ValueError:  # a NUL, a lone surrogate, an id that is none: somebody has to mend it
+    except (ValueError, TypeError, struct.error):  # a NUL, a lone surrogate, an id that is none, a type of foreign code
         if len(values) == 1:
             return [None]
     middle = len(values) // 2
@@ -243,6 +245,8 @@ def sealed_in_python(values: Sequence[tuple[Any, ...]]) -> list[Sealed | None]:
 def _sealed(every: list[tuple[Any, ...]]) -> list[Sealed | None]:
     trace_ids, span_ids, starts, ends, sampled, services, dropped, event_ids = every[:_FIRST]
     if any(dropped) or _NO_TRACE in trace_ids or _NO_SPAN in span_ids:
+        raise _UnsoundError
+    if any(service is not None and len(service) > MAX_STRING for service in services):
         raise _UnsoundError
     keys = [_uuid(event_id)[4:] for event_id in event_ids]
     numbers = [int.from_bytes(key, "big") for key in keys]
