@@ -7,6 +7,7 @@ import json
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from itertools import product
 from pathlib import Path
 from statistics import median
 from typing import Any, Final, NamedTuple
@@ -68,15 +69,17 @@ def _figure(name: str, values: list[float], budget: float | None, detail: str, *
 
 
 def _caller(server: EmbeddedPostgres) -> Iterator[Figure]:
-    for state, dsn in (("Postgres up", server.dsn()), ("Postgres down", caller.NOBODY)):
-        costs = caller.measure(ROUNDS, dsn)
+    states = (("Postgres up", server.dsn()), ("Postgres down", caller.NOBODY))
+    paces = ((f"{caller.BURST} in a row every 40 ms", caller.BURST), ("one every 2 ms", 1))
+    for (pace, burst), (state, dsn) in product(paces, states):
+        costs = caller.measure(ROUNDS, dsn, burst)
         bare, ours = median(cost.bare_us for cost in costs), median(cost.ours_us for cost in costs)
         detail = f"{ours:.0f} us against {bare:.0f} us"
         for which, budget, ratios in (
             ("median", 2.0, [cost.p50_ratio for cost in costs]),
             ("p99", 5.0, [cost.p99_ratio for cost in costs]),
         ):
-            name = f"caller's cost, {which} / the SDK's own span, {state}"
+            name = f"caller's cost, {which} / the SDK's own span, {pace}, {state}"
             yield _figure(name, ratios, budget, detail, at_most=True)
 
 
