@@ -5,9 +5,9 @@ The peer is the span that an application would put around its handler by itself:
 attributes set at once, and a processor that does nothing. Ours runs with its sampler, its processor and its spool while
 the drain stores in Postgres. The time of the handler itself is taken away.
 
-Both are called in turns, 500 times a second: twenty in a row every 40 ms, where all but the first find their caches warm,
-as in the loop that the budget was thought of; and one every 2 ms, where every call finds them cold and both cost a
-multiple of that, which differs from run to run with what else the hardware does meanwhile.
+Both are called in turns, 500 times a second: twenty in a row every 40 ms, where all but the first find their caches
+warm, as in the loop that the budget was thought of; and one every 2 ms, where every call finds them cold and both cost
+a multiple of that, which differs from run to run with what else the hardware does meanwhile.
 """
 
 import gc
