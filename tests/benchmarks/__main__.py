@@ -72,7 +72,7 @@ def _caller(server: EmbeddedPostgres) -> Iterator[Figure]:
     states = (("Postgres up", server.dsn()), ("Postgres down", caller.NOBODY))
     paces = ((f"{caller.BURST} in a row every 40 ms", caller.BURST), ("one every 2 ms", 1))
     for (pace, burst), (state, dsn) in product(paces, states):
-        costs = caller.measure(ROUNDS, dsn, burst)
+        costs = caller.measure(caller.ROUNDS, dsn, burst)
         bare, ours = median(cost.bare_us for cost in costs), median(cost.ours_us for cost in costs)
         detail = f"{ours:.0f} us against {bare:.0f} us"
         for which, budget, ratios in (
@@ -166,8 +166,9 @@ def _page(figures: list[Figure], days: str) -> str:
     lines = [
         "# Benchmarks",
         "",
-        f"Made by `make bench`. Figures are ratios inside one run, medians of {ROUNDS} rounds in which the sides take",
-        f"turns; absolute figures do not carry over to other machines. Measured: {days}.",
+        f"Made by `make bench`. Figures are ratios inside one run, medians of {ROUNDS} rounds (of the caller's cost",
+        f"{caller.ROUNDS}) in which the sides take turns; absolute figures do not carry over to other machines.",
+        f"Measured: {days}.",
         "",
         f"| {' | '.join(COLUMNS)} |",
         "| --- | ---: | ---: | ---: | --- | --- |",
@@ -233,7 +234,8 @@ def keep(figures: dict[str, list[Figure]]) -> None:
     for name, part in figures.items():
         if part:
             kept = [{**figure._asdict(), "holds": figure.holds} for figure in part]
-            parts[name] = {"measured": today, "rounds": ROUNDS, "figures": kept}
+            rounds = caller.ROUNDS if name == "caller" else ROUNDS
+            parts[name] = {"measured": today, "rounds": rounds, "figures": kept}
     parts = {name: parts[name] for name in PARTS if name in parts}
     file.write_text(json.dumps({"parts": parts}, indent=2) + "\n", "utf-8")
     fields = Figure._fields

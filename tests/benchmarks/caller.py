@@ -25,6 +25,9 @@ from benchmarks.workload import ARGUMENTS, UTTERANCE, Keep, handle, instrumented
 from intent_events.settings import DeliverySettings
 from intent_events_exporter import IntentEventsSpanProcessor, IntentSampler
 
+ROUNDS: Final = 15
+"""More than elsewhere: a round takes two seconds, and they differ more."""
+
 CALLS: Final = 1000
 PERIOD_NS: Final = 2_000_000
 BURST: Final = 20
