@@ -10,6 +10,7 @@ import importlib
 import sys
 import tracemalloc
 from collections.abc import Callable
+from itertools import cycle
 from typing import Any, Final
 from uuid import UUID
 
@@ -208,6 +209,11 @@ def test_a_uuid_that_was_never_made() -> None:
 
 
 def _grown(work: Callable[[], object]) -> int:
+    """Bytes that many calls leave behind: the least of three tries, since all that lives in the process is counted."""
+    return min(_grown_once(work) for _ in range(3))
+
+
+def _grown_once(work: Callable[[], object]) -> int:
     for _ in range(50):
         work()
     gc.collect()
@@ -239,7 +245,7 @@ def test_nothing_is_kept() -> None:
     ]
     for work in endings:
         assert _grown(work) < 2000, "less than a byte a call"
-    rows, given_ = iter(odd * 100), iter(traces * 100)
+    rows, given_ = cycle(odd), cycle(traces)
     assert native.pack_rows is not None
     pack = native.pack_rows
     assert _grown(lambda: pack(quick_seal._PLAN, (next(rows),), (b"[0.5]", b"[0.5]"))) < 2000
