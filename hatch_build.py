@@ -11,6 +11,8 @@ from setuptools.command.build_ext import build_ext
 from setuptools.errors import CCompilerError, ExecError, PlatformError
 
 MODULE = "intent_events.native._native"
+NO_BUILD = (CCompilerError, ExecError, PlatformError, OSError)
+"""What is raised without a compiler, without the headers of Python, or without a place to write to."""
 FLAGS = ["-O2", "-fvisibility=hidden", "-fno-fast-math"]
 
 
@@ -22,12 +24,7 @@ class NativeBuild(BuildHookInterface[Any]):
         del version
         try:
             built = build(Path(self.root))
-        except (
-            CCompilerError,
-            ExecError,
-            PlatformError,
-            OSError,
-        ) as error:  # no compiler, no headers of Python, no place to write
+        except NO_BUILD as error:
             self.app.display_warning(f"intent-events is built without its inner loops in C, and is slower: {error}")
             return
         build_data["pure_python"] = False

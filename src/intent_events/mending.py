@@ -57,12 +57,10 @@ def text(value: object, quality: set[str], limit: int = MAX_STRING) -> str | Non
 
 def _spelled(value: object, quality: set[str]) -> str | None:
     """Text of what may be shown as text, spelled by Python's own types: those derived from them may do anything."""
+    if isinstance(value, Enum) and not isinstance(value, str):
+        value = value.value
     if isinstance(value, str):
         return str.__str__(value)
-    if isinstance(value, Enum):
-        value = value.value
-        if isinstance(value, str):
-            return str.__str__(value)
     if isinstance(value, UUID):
         return UUID.__str__(value)
     if isinstance(value, bool):

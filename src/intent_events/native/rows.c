@@ -24,16 +24,16 @@ typedef struct {
 
 /* The next number in a line "[1.0,2.5]" that msgspec has written, in which null stands for NaN and infinity. */
 static Verdict
-next_number(const char **at, const char *end, const char **number, size_t *n)
+next_number(const char **at, const char *end, char behind, const char **number, size_t *n)
 {
     const char *from = *at;
     while (*at < end && ((**at >= '0' && **at <= '9') || memchr("+-.eE", **at, 5) != NULL))
         (*at)++;
     *number = from;
     *n = (size_t)(*at - from);
-    if (*n == 0 || *at == end)
+    if (*n == 0 || *at == end || **at != behind)
         return ODD;
-    (*at)++; /* the comma or the bracket behind it */
+    (*at)++;
     return TAKEN;
 }
 
@@ -82,7 +82,7 @@ put_candidates(Buffer *buffer, const Plan *plan, PyObject *const *of, PyObject *
         if (at != NULL) {
             const char *number;
             size_t digits;
-            TRY(next_number(&at, end, &number, &digits));
+            TRY(next_number(&at, end, each < n - 1 ? ',' : ']', &number, &digits));
             TRY(put(buffer, ",\"score\":", 9));
             TRY(put(buffer, number, digits));
         }
@@ -92,6 +92,8 @@ put_candidates(Buffer *buffer, const Plan *plan, PyObject *const *of, PyObject *
         }
         TRY(put(buffer, "}", 1));
     }
+    if (n && at != end) /* more numbers than verbs; without scores both are NULL */
+        return ODD;
     TRY(put(buffer, "]", 1));
     TRY(end_json(buffer, start));
     return put_fixed(buffer, (uint64_t)(total > n ? total : n), 4);

@@ -10,7 +10,6 @@ import struct
 from collections.abc import Callable, Iterable, Sequence
 from itertools import chain, repeat
 from math import isfinite
-from struct import Struct
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -174,7 +173,7 @@ _DENIED: Final = _FIRST + list(columns.UTTERANCE).index("semreg_denied_verbs")
 _HEAD: Final = HEADS[IntentEventRow] + UUID_LENGTH
 _TRACE_LENGTH: Final = LENGTHS[32]
 _SPAN_LENGTH: Final = LENGTHS[16]
-_jsonb_head: Final = Struct("!iB").pack
+_jsonb_head: Final = struct.Struct("!iB").pack
 _encode_lines: Final = msgspec.json.Encoder().encode_lines
 _NOTHING: Final = (None,) * MAX_CANDIDATES
 
