@@ -15,7 +15,7 @@ import pytest
 from support.built import PROJECT, needed
 
 NATIVE: Final = PROJECT / "src" / "intent_events" / "native"
-TESTS: Final = ("unit/test_native.py", "unit/test_attributes.py", "unit/test_round_trip.py")
+TESTS: Final = tuple(f"unit/test_{name}.py" for name in ("native", "attributes", "round_trip", "masking", "record"))
 
 # Stands for the extension that was installed; then pytest runs as always.
 RUN: Final = """

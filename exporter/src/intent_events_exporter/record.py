@@ -20,6 +20,7 @@ from intent_events import semconv
 from intent_events.columns import KEYS
 from intent_events.instrument.troubles import trouble
 from intent_events.mending import text
+from intent_events.native import pack_payload
 from intent_events.rows import KNOWN, Rejection, Row, row_of
 from intent_events.semconv import Quality, Record
 from intent_events.spans import SpanView
@@ -30,7 +31,8 @@ from intent_events.store.seal import sealed_with_care
 ORDER: Final = 1
 """Number of the order in which values are spooled; whatever changes ``KNOWN`` takes the next one."""
 
-ORDERS: Final[dict[int, tuple[str, ...]]] = {ORDER: tuple(KNOWN)}
+_KEYS: Final = tuple(KNOWN)
+ORDERS: Final[dict[int, tuple[str, ...]]] = {ORDER: _KEYS}
 """Keys of the values by the number of their order; one that was ever released stays."""
 
 _encode: Final = msgspec.msgpack.Encoder().encode
@@ -58,7 +60,9 @@ def encode(span: SpanView, record: Record) -> bytes:
     try:
         ids = trace_id.to_bytes(16, "big"), span_id.to_bytes(8, "big")
         if record is Record.UTTERANCE:
-            return _encode((ORDER, *ids, start_ns, end_ns, sampled, service_name, dropped, *map(attributes.get, KNOWN)))
+            head = (ORDER, *ids, start_ns, end_ns, sampled, service_name, dropped)
+            payload = None if pack_payload is None else pack_payload(head, _KEYS, attributes)
+            return _encode((*head, *map(attributes.get, _KEYS))) if payload is None else payload
         kept = {key: value for key, value in attributes.items() if key in KEYS}
         return _encode((record.value, *ids, start_ns, end_ns, sampled, service_name, dropped, kept))
     except Exception:  # noqa: BLE001 - a lone surrogate, a number beyond 64 bits, or an object of foreign code

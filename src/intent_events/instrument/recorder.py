@@ -16,7 +16,7 @@ from opentelemetry.trace import Span, StatusCode, Tracer, TracerProvider, get_tr
 
 from intent_events import semconv
 from intent_events.delivery import ending, track
-from intent_events.identity import event_id_of
+from intent_events.identity import event_id_of, spelled
 from intent_events.instrument.attributes import attributes_of
 from intent_events.instrument.direct import Unspanned, direct_way
 from intent_events.instrument.guard import GuardedSpan, Withheld, type_of
@@ -170,7 +170,7 @@ class OpenRecording:
         if self.ended:
             return
         self.ended = True
-        event_id = str(self.event_id)
+        event_id = spelled(self.event_id)
         try:
             if self._outer is None:
                 ending(event_id, self.trace.delivery)

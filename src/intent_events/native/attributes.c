@@ -76,7 +76,7 @@ take_uuid(PyObject *attributes, PyObject *key, PyObject *extra, PyObject *value)
 {
     uint8_t bytes[UUID_BYTES];
     if ((PyObject *)Py_TYPE(value) == extra)
-        return give_item(attributes, key, PyObject_Str(value));
+        return give_item(attributes, key, spell_uuid(NULL, value));
     TRY(read_uuid(value, bytes));
     return set_item(attributes, key, value);
 }

@@ -4,8 +4,11 @@
 #include "native.h"
 
 static PyMethodDef methods[] = {
+    {"mask_words", (PyCFunction)(void (*)(void))mask_words, METH_FASTCALL, mask_words_doc},
+    {"pack_payload", (PyCFunction)(void (*)(void))pack_payload, METH_FASTCALL, pack_payload_doc},
     {"pack_rows", pack_rows, METH_VARARGS, pack_rows_doc},
     {"plain_attributes", plain_attributes, METH_VARARGS, plain_attributes_doc},
+    {"spell_uuid", spell_uuid, METH_O, spell_uuid_doc},
     {NULL, NULL, 0, NULL},
 };
 

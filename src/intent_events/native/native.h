@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * The two inner loops that Python is too slow for: attributes of a trace, and the row of a record.
+ * The inner loops that Python is too slow for: attributes of a trace, the payload of a record, and its row.
  *
- * Both only ever say "this is what the Python code beside me gives", or None: "ask it". They look at exact built-in
+ * They only ever say "this is what the Python code beside me gives", or None: "ask it". They look at exact built-in
  * types alone and keep nothing between calls. What a value may be is said in Python, once, and handed in as a plan;
  * property tests compare every result with what the Python code gives.
  */
@@ -53,9 +53,12 @@ Verdict put_json_text(Buffer *buffer, PyObject *value);
 Verdict begin_json(Buffer *buffer, size_t *start);
 Verdict end_json(Buffer *buffer, size_t start);
 
-/* attributes.c, rows.c: what Python calls */
-extern const char plain_attributes_doc[], pack_rows_doc[];
+/* attributes.c, payload.c, rows.c, values.c: what Python calls */
+extern const char mask_words_doc[], plain_attributes_doc[], pack_payload_doc[], pack_rows_doc[], spell_uuid_doc[];
+PyObject *mask_words(PyObject *module, PyObject *const *args, Py_ssize_t n);
 PyObject *plain_attributes(PyObject *module, PyObject *args);
+PyObject *pack_payload(PyObject *module, PyObject *const *args, Py_ssize_t n);
 PyObject *pack_rows(PyObject *module, PyObject *args);
+PyObject *spell_uuid(PyObject *module, PyObject *value);
 
 #endif

@@ -40,6 +40,43 @@ read_uuid(PyObject *value, uint8_t out[UUID_BYTES])
     return TAKEN;
 }
 
+/* Spell 128 bits that stand in two halves. */
+static PyObject *
+spell_halves(uint64_t upper, uint64_t lower)
+{
+    static const char digits[] = "0123456789abcdef";
+    PyObject *text = PyUnicode_New(CANONICAL, 127);
+    if (text == NULL)
+        return NULL;
+    Py_UCS1 *to = PyUnicode_1BYTE_DATA(text);
+    for (int nibble = 0; nibble < 2 * UUID_BYTES; nibble++) {
+        if (nibble == 8 || nibble == 12 || nibble == 16 || nibble == 20)
+            *to++ = '-';
+        *to++ = (Py_UCS1)digits[(nibble < UUID_BYTES ? upper : lower) >> (60 - 4 * (nibble % UUID_BYTES)) & 15];
+    }
+    return text;
+}
+
+const char spell_uuid_doc[] = PyDoc_STR(
+"spell_uuid(value) -> str\n"
+"\n"
+"The canonical spelling of a UUID, as str() gives it. Raises AttributeError for one that was never made.");
+
+PyObject *
+spell_uuid(PyObject *Py_UNUSED(module), PyObject *value)
+{
+    PyObject *text = NULL, *upper = NULL, *shift = PyLong_FromLong(64), *number = PyObject_GetAttrString(value, "int");
+    if (shift != NULL && number != NULL && (upper = PyNumber_Rshift(number, shift)) != NULL) {
+        uint64_t high = PyLong_AsUnsignedLongLongMask(upper), low = PyLong_AsUnsignedLongLongMask(number);
+        if (!PyErr_Occurred())
+            text = spell_halves(high, low);
+    }
+    Py_XDECREF(upper);
+    Py_XDECREF(number);
+    Py_XDECREF(shift);
+    return text;
+}
+
 Verdict
 read_utf8(PyObject *value, const char **text, Py_ssize_t *n)
 {

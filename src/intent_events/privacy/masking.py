@@ -11,6 +11,7 @@ from itertools import pairwise
 from re import compile as pattern
 from typing import Final, NamedTuple, Protocol
 
+from intent_events.native import mask_words
 from intent_events.privacy.entities import EntitySpan, kinds_by_token
 from intent_events.privacy.vocabulary import (
     AROUND,
@@ -97,40 +98,43 @@ class Masker:
         """
         text = text[:MASKED_CHARACTERS]
         shown = text.split()
-        classes = list(map(self._words.get, shown))
-        declared = kinds_by_token(text, entities, self._words) if entities else {}
-        if declared:
-            for at in declared:
-                classes[at] = None
-        elif None not in classes and _SPOKEN not in classes:
-            line = " ".join(shown)
-            return Masked(line, cut(line))
-        return self._mask_some(shown, classes, declared)
+        masked = None
+        if mask_words is not None and not entities:
+            masked = mask_words(self._words, self._capitals, self._word, _kind, NAME, shown)
+        template, preview = masked or self.masked_in_python(shown, kinds_by_token(text, entities, self._words))
+        return Masked(template, cut(preview))
 
-    def _mask_some(self, shown: list[str], classes: list[int | None], declared: dict[int, str]) -> Masked:
-        """Mask the words without a class, and those beside them that may belong to them."""
+    def masked_in_python(self, shown: list[str], declared: dict[int, str]) -> tuple[str, str]:
+        """The words of a text as its template and its uncut preview, without C.
+
+        Args:
+            shown: the words; changed in place.
+            declared: kind of each that is known to be a value, by its place.
+        """
+        classes = list(map(self._words.get, shown))
+        for at in declared:
+            classes[at] = None
         masked, words = self._mask_unknown(shown, classes, declared)
         known: list[int] = classes  # pyright: ignore[reportAssignmentType] - each word has one now
-        highest = max(known)
-        if highest > 0:
-            if highest >= _SPOKEN:
-                _hide_spoken(known, shown, masked)
-            if masked:
-                _hide_company(known, shown, masked)
-        last, kind, repeated = -2, "", False
+        highest = max(known, default=0)
+        if highest >= _SPOKEN:
+            _hide_spoken(known, shown, masked)
+        if highest > 0 and masked:
+            _hide_company(known, shown, masked)
+        last, kind = -2, ""
         for at in masked:
             if at == last + 1 and shown[at] == kind:
-                shown[at], repeated = "", True
+                shown[at] = ""
             else:
                 kind = shown[at]
             last = at
-        preview = " ".join(filter(None, shown)) if repeated or words else " ".join(shown)
+        preview = " ".join(filter(None, shown))
         if not words:
-            return Masked(preview, cut(preview))
+            return preview, preview
         for at, word in words.items():
             if known[at] != _MASKED:
                 shown[at] = word
-        return Masked(" ".join(filter(None, shown)), cut(preview))
+        return " ".join(filter(None, shown)), preview
 
     def _mask_unknown(
         self, shown: list[str], classes: list[int | None], declared: dict[int, str]
@@ -143,30 +147,33 @@ class Masker:
         masked: list[int] = []
         words: dict[int, str] = {}
         written = -1
-        for at in [at for at, each in enumerate(classes) if each is None]:
+        for at, each in enumerate(classes):
+            if each is not None:
+                continue
             token = shown[at]
             kind = declared.get(at) if declared else None
             if kind is None:
-                word = self._word(token, first=at == 0 or (written == at - 1 and shown[written][-1:] in _ENDS))
-                if word is not None:
+                first = at == 0 or (written == at - 1 and shown[written][-1:] in _ENDS)
+                stands = first or token in self._capitals or len(token) == 1
+                if not stands and token.isalpha() and token.isascii():
+                    kind = NAME  # it has a capital, or the vocabulary would have had it
+                elif (word := self._word(token, first)) is not None:
                     classes[at], shown[at], words[at] = word
                     written = at
                     continue
-                kind = _kind(token)
+                else:
+                    kind = _kind(token)
             shown[at], classes[at] = kind, _MASKED
             masked.append(at)
         return masked, words
 
-    def _word(self, token: str, *, first: bool) -> tuple[int, str, str] | None:
+    def _word(self, token: str, first: bool, /) -> tuple[int, str, str] | None:  # noqa: FBT001 - C calls it, too
         """Class of a word that is not written as the vocabulary has it, as it is shown, and as it is compared.
 
         None when it is masked: it is not known, or has a capital within a sentence. "State Street" is made of common
         words.
         """
-        if token.isalpha() and token.isascii():
-            if not (first or token in self._capitals or len(token) == 1):
-                return None  # it has a capital, or the vocabulary would have had it
-        elif _has_value(token):
+        if _has_value(token):
             return None
         core = token.strip(AROUND)
         if not core:
@@ -232,10 +239,12 @@ def _hide_company(classes: list[int], shown: list[str], masked: list[int]) -> No
             classes[beside], shown[beside] = _MASKED, kind
             masked.append(beside)
             beside += 1
-        behind = beside
+        if each <= 0 or not each & _CONNECTOR:
+            continue
+        behind = beside + 1
         while (each := classes[behind]) > 0 and each & _CONNECTOR:
             behind += 1
-        if behind > beside and classes[behind] == _MASKED and NAME in {kind, shown[behind]}:
+        if each == _MASKED and NAME in {kind, shown[behind]}:
             for between in range(beside, behind):
                 classes[between], shown[between] = _MASKED, kind
                 masked.append(between)
