@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import backlog, caller, peers, phoenix, sink, writer
+from benchmarks import backlog, caller, peers, phoenix, sink, stall, writer
 from intent_events.demo.postgres import EmbeddedPostgres
 from support.stored import tampering
 
@@ -23,7 +23,7 @@ ROUNDS: Final = 7
 PEER_ROWS: Final = 2000
 PAGE: Final = Path(__file__).parents[2] / "docs" / "benchmarks.md"
 SINK: Final = "OTLP bytes to rows, sink"
-PARTS: Final = ("caller", "writer", "backlogs", "sink", "large")
+PARTS: Final = ("caller", "stalls", "writer", "backlogs", "sink", "large")
 
 
 class Figure(NamedTuple):
@@ -162,12 +162,21 @@ def _backlogs(server: EmbeddedPostgres, most: int) -> Iterator[Figure]:
             yield _figure(name, [found.peak_mb], 50.0, detail, at_most=True)
 
 
+def _stalls(server: EmbeddedPostgres) -> Iterator[Figure]:
+    for name, rounds in stall.measure(server, stall.ROUNDS).items():
+        detail = f"{median(each.p999 for each in rounds):.1f} ms (p99.9)"
+        budget = None if name == stall.UNRECORDED else 5.0
+        what = f"ms that the loop of a host is late, at the most, {name}"
+        yield _figure(what, [each.worst for each in rounds], budget, detail, at_most=True)
+
+
 def _page(figures: list[Figure], days: str) -> str:
     lines = [
         "# Benchmarks",
         "",
         f"Made by `make bench`. Figures are ratios inside one run, medians of {ROUNDS} rounds (of the caller's cost",
-        f"{caller.ROUNDS}) in which the sides take turns; absolute figures do not carry over to other machines.",
+        f"{caller.ROUNDS}, of stalls {stall.ROUNDS}) in which the sides take turns; absolute figures do not carry over",
+        "to other machines.",
         f"Measured: {days}.",
         "",
         f"| {' | '.join(COLUMNS)} |",
@@ -208,6 +217,7 @@ def main() -> None:
     with writer.server() as server:
         parts = {
             "caller": _caller(server),
+            "stalls": _stalls(server),
             "writer": _writer(server),
             "backlogs": _backlogs(server, given.waiting),
             "sink": _sink(server, given.minutes),
@@ -234,7 +244,7 @@ def keep(figures: dict[str, list[Figure]]) -> None:
     for name, part in figures.items():
         if part:
             kept = [{**figure._asdict(), "holds": figure.holds} for figure in part]
-            rounds = caller.ROUNDS if name == "caller" else ROUNDS
+            rounds = {"caller": caller.ROUNDS, "stalls": stall.ROUNDS}.get(name, ROUNDS)
             parts[name] = {"measured": today, "rounds": rounds, "figures": kept}
     parts = {name: parts[name] for name in PARTS if name in parts}
     file.write_text(json.dumps({"parts": parts}, indent=2) + "\n", "utf-8")

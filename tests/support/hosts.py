@@ -100,6 +100,10 @@ class Host:
         """End what :meth:`talk` began."""
         self.ask("hush")
 
+    def watch(self) -> None:
+        """Let it note from now on how late its event loop is."""
+        self.ask("watch")
+
     def flush(self, timeout_s: float = 60.0) -> bool:
         """Let it wait until everything is stored; whether that is so."""
         return bool(self.ask(f"flush {timeout_s}")["flushed"])

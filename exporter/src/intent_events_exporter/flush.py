@@ -21,8 +21,11 @@ from intent_events_exporter.spool import Batch, Position, SpoolError
 
 _SLICE_BYTES: Final = 1 << 20
 _PROBE_ROWS: Final = 50
-_SLICE: Final = 64
-"""Records that are read and encoded at a time: half a millisecond, in which the buffer of a socket does not run dry."""
+_SLICE: Final = 8
+_LONGEST_SLICE: Final = 64
+"""Records that are read and encoded at a time, in the beginning and at the most."""
+_SLICE_S: Final = 0.0005
+"""How long that should take: the buffer of a socket does not run dry in it."""
 _BREATH_S: Final = 0.000001
 """Any sleep gives the interpreter free; the kernel makes 50 us of the shortest."""
 _WITHOUT_BREATH_S: Final = 0.001
@@ -154,17 +157,22 @@ class Flush:
         """Read and encode the next records, a few at a time.
 
         After a millisecond the interpreter is given free for a moment: a thread of the host's that waits for it would
-        otherwise be held up for the 5 ms that Python lets a busy thread go on.
+        otherwise be held up for the 5 ms that Python lets a busy thread go on. Records that need mending take ten times
+        as long as others, so fewer of them are taken at a time.
         """
-        taken = _Taken()
+        taken, size = _Taken(), _SLICE
         async with self._reading:  # one worker after the other, so that one stores while the next reads
             breathed = monotonic()
             while taken.records < rows:
-                batch = self._source.read(min(_SLICE, rows - taken.records), _SLICE_BYTES)
+                began = monotonic()
+                batch = self._source.read(min(size, rows - taken.records), _SLICE_BYTES)
                 if not (batch.payloads or batch.torn):
                     break
                 taken.add(batch)
-                if monotonic() - breathed > _WITHOUT_BREATH_S:
+                now = monotonic()
+                size = size * 2 if now - began < _SLICE_S / 2 else size // 2 if now - began > _SLICE_S else size
+                size = min(max(size, 1), _LONGEST_SLICE)
+                if now - breathed > _WITHOUT_BREATH_S:
                     time.sleep(_BREATH_S)  # noqa: ASYNC251 - the loop is our own, and nothing on it waits for so short a time
                     breathed = monotonic()
                 await asyncio.sleep(0)

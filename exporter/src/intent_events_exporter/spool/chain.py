@@ -12,7 +12,8 @@ from intent_events_exporter.spool.file import Segment
 from intent_events_exporter.spool.folder import set_aside
 from intent_events_exporter.spool.refusal import refused
 
-_CHUNK: Final = 256 << 10
+_CHUNK_A_RECORD: Final = 2 << 10
+"""Bytes that are read from the disk for each record that is asked for; for longer ones it is read again."""
 
 
 class Position:
@@ -159,7 +160,7 @@ class Chain:
             return 0
         with self.lock:
             end = segment.end()
-        torn, chunk = 0, _CHUNK
+        torn, chunk = 0, _CHUNK_A_RECORD * (max_records - len(payloads))
         while segment.read_to < end and len(payloads) < max_records:
             base = segment.read_to
             asked = min(chunk, end - base)

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs the host: ``python -m host LOG``. Each line of its standard input is a command, answered by a line of JSON.
 
-``say N [SCOPE]`` and ``talk RATE``, ``hush``, ``flush SECONDS``, ``report``; ``end HOW`` ends it, and is not answered.
+``say N [SCOPE]`` and ``talk RATE``, ``hush``, ``watch``, ``flush SECONDS``, ``report``; ``end HOW`` ends it, and is
+not answered.
 """
 
 import asyncio
@@ -15,10 +16,13 @@ from typing import Any
 
 from host.desk import Users
 from host.telemetry import Telemetry
+from support.priority import first
 
 
 async def serve(log: Path) -> None:
     """Obey until told to end, or until nobody is left to tell."""
+    if os.environ.get("HOST_FIRST"):
+        first()
     users, telemetry = Users(log), Telemetry()
     commands = asyncio.StreamReader()
     loop = asyncio.get_running_loop()
@@ -34,6 +38,8 @@ async def serve(log: Path) -> None:
                     users.talk(float(rate))
                 case ["hush"]:
                     await users.hush()
+                case ["watch"]:
+                    await users.begin_anew()
                 case ["flush", timeout_s]:
                     answer({"flushed": await asyncio.to_thread(telemetry.flush, float(timeout_s))})
                     continue

@@ -22,6 +22,8 @@ class Telemetry:
             intent_events_exporter.processor._STATEMENT_S = float(patience_s)
         self._reader = InMemoryMetricReader()
         self._provider = TracerProvider()
+        if os.environ.get("HOST_UNRECORDED"):
+            return
         IntentEventsInstrumentor().instrument(
             targets=TARGETS,
             tracer_provider=self._provider,
