@@ -8,7 +8,7 @@ import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from time import monotonic
+from time import monotonic, thread_time
 from typing import Final, Protocol
 
 from intent_events.delivery import settle_keys
@@ -25,7 +25,7 @@ _SLICE: Final = 8
 _LONGEST_SLICE: Final = 64
 """Records that are read and encoded at a time, in the beginning and at the most."""
 _SLICE_S: Final = 0.0005
-"""How long that should take: the buffer of a socket does not run dry in it."""
+"""How much of a core that should take, seconds: the buffer of a socket does not run dry in it."""
 _BREATH_S: Final = 0.000001
 """Any sleep gives the interpreter free; the kernel makes 50 us of the shortest."""
 _WITHOUT_BREATH_S: Final = 0.001
@@ -77,7 +77,6 @@ class _Taken:
     ends: list[Position] = field(default_factory=list[Position])
     records: int = 0
     unreadable: int = 0
-    torn: int = 0
 
     def add(self, batch: Batch) -> None:
         """Encode what was read."""
@@ -90,7 +89,6 @@ class _Taken:
                 self.rows.append(row)
         self.records += len(batch.payloads)
         self.ends.append(batch.end)
-        self.torn += batch.torn
 
 
 class Flush:
@@ -164,15 +162,16 @@ class Flush:
         async with self._reading:  # one worker after the other, so that one stores while the next reads
             breathed = monotonic()
             while taken.records < rows:
-                began = monotonic()
+                began = thread_time()  # a slow disk, or a busy thread of the host's, does not make records any heavier
                 batch = self._source.read(min(size, rows - taken.records), _SLICE_BYTES)
                 if not (batch.payloads or batch.torn):
                     break
+                self._tally.torn += batch.torn  # it is set aside, and not met again when this is read anew
                 taken.add(batch)
-                now = monotonic()
-                size = size * 2 if now - began < _SLICE_S / 2 else size // 2 if now - began > _SLICE_S else size
+                took_s = thread_time() - began
+                size = size * 2 if took_s < _SLICE_S / 2 else size // 2 if took_s > _SLICE_S else size
                 size = min(max(size, 1), _LONGEST_SLICE)
-                if now - breathed > _WITHOUT_BREATH_S:
+                if monotonic() - breathed > _WITHOUT_BREATH_S:
                     time.sleep(_BREATH_S)  # noqa: ASYNC251 - the loop is our own, and nothing on it waits for so short a time
                     breathed = monotonic()
                 await asyncio.sleep(0)
@@ -195,6 +194,5 @@ class Flush:
         self.took = True
         self._tally.add(written)
         self._tally.unreadable += taken.unreadable
-        self._tally.torn += taken.torn
         settle_keys(written.refused, committed=False, refused=True)
         settle_keys((row.key for row in taken.rows if row.key not in written.refused), committed=True)
