@@ -285,27 +285,31 @@ def test_a_signal_handler_that_records(pg: Database, writer_dsn: str, folder: Pa
 class _Abandoned:
     """Holds a span that ends when the garbage collector finds it, as that of a stream which nobody finishes."""
 
-    def __init__(self, span: Span) -> None:
+    def __init__(self, span: Span, ended: list[bool]) -> None:
         self._itself = self
         self._span = span
+        self._ended = ended
 
     def __del__(self) -> None:
         self._span.end()
+        self._ended.append(True)
 
 
 def test_spans_that_the_garbage_collector_ends(pg: Database, writer_dsn: str, folder: Path) -> None:
     """A span may end wherever the collector runs, also within the end of another one: nobody waits, both are rows."""
     thresholds = gc.get_threshold()
+    ended: list[bool] = []
     with kept(writer_dsn, folder) as opened:
         tracer = opened.provider.get_tracer("foreign")
         gc.set_threshold(20)
         try:
             for _ in range(300):
-                _Abandoned(tracer.start_span("any name", attributes={semconv.ROOT: True}))
+                _Abandoned(tracer.start_span("any name", attributes={semconv.ROOT: True}), ended)
                 handle("two")
         finally:
             gc.set_threshold(*thresholds)
-        gc.collect()
+        # While another thread collects, as the drain may, this one's collection does nothing at all.
+        until(lambda: gc.collect() >= 0 and len(ended) == 300, "the collector has ended every span")  # noqa: PLR2004 - as above
         assert opened.processor.force_flush(60_000)
     assert pg.fetchval_now(COUNT) == 600
 
