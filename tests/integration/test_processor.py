@@ -309,7 +309,7 @@ def test_spans_that_the_garbage_collector_ends(pg: Database, writer_dsn: str, fo
         finally:
             gc.set_threshold(*thresholds)
         # While another thread collects, as the drain may, this one's collection does nothing at all.
-        until(lambda: gc.collect() >= 0 and len(ended) == 300, "the collector has ended every span")  # noqa: PLR2004 - as above
+        until(lambda: gc.collect() >= 0 and len(ended) == 300, "the collector has ended every span")
         assert opened.processor.force_flush(60_000)
     assert pg.fetchval_now(COUNT) == 600
 
