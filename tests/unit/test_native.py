@@ -10,7 +10,7 @@ import importlib
 import sys
 import tracemalloc
 from collections.abc import Callable
-from itertools import cycle
+from itertools import cycle, product
 from re import fullmatch
 from typing import Any, Final, cast
 from uuid import UUID
@@ -182,6 +182,19 @@ def test_a_masked_text(text: str) -> None:
     masked = native.mask_words(masker._words, masker._capitals, masker._word, masking._kind, masking.NAME, shown)
     spoken = any((masker._words.get(word) or 0) & WordClass.NUMBER for word in shown)
     assert masked == masker.masked_in_python(shown, {}) if masked is not None else text.isascii() <= spoken
+
+
+@NATIVE
+def test_every_short_text_of_every_class() -> None:
+    """Words of every class in every company, four in a row: each is hidden or shown as Python hides or shows it."""
+    masker = Masker([])
+    masker._words.update({f"w{each}": each for each in range(WordClass.NUMBER)})
+    plan = masker._words, masker._capitals, masker._word, masking._kind, masking.NAME
+    tokens = [*masker._words, "Quux", "4711", "—", "a@b"]
+    assert native.mask_words is not None
+    for n in range(5):
+        for words in product(tokens, repeat=n):
+            assert native.mask_words(*plan, [*words]) == masker.masked_in_python([*words], {}), words
 
 
 @NATIVE

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * The inner loops that Python is too slow for: attributes of a trace, the payload of a record, and its row.
+ * The inner loops that Python is too slow for: masking by words, the attributes of a trace, the spelling of a UUID, the
+ * payload of a record, and its row.
  *
  * They only ever say "this is what the Python code beside me gives", or None: "ask it". They look at exact built-in
- * types alone and keep nothing between calls. What a value may be is said in Python, once, and handed in as a plan;
- * property tests compare every result with what the Python code gives.
+ * types alone and keep nothing between calls. What a value may be, and which words may be shown, is said in Python, once,
+ * and handed in; property tests compare every result with what the Python code gives.
  */
 
 #ifndef INTENT_EVENTS_NATIVE_H
@@ -53,7 +54,7 @@ Verdict put_json_text(Buffer *buffer, PyObject *value);
 Verdict begin_json(Buffer *buffer, size_t *start);
 Verdict end_json(Buffer *buffer, size_t start);
 
-/* attributes.c, payload.c, rows.c, values.c: what Python calls */
+/* attributes.c, payload.c, rows.c, values.c, words.c: what Python calls */
 extern const char mask_words_doc[], plain_attributes_doc[], pack_payload_doc[], pack_rows_doc[], spell_uuid_doc[];
 PyObject *mask_words(PyObject *module, PyObject *const *args, Py_ssize_t n);
 PyObject *plain_attributes(PyObject *module, PyObject *args);

@@ -8,7 +8,7 @@
 #define MOST_WORDS 256
 #define MASKED (-1)
 
-/* When a word of the vocabulary is hidden all the same: bits of its class. */
+/* When a word of the vocabulary is hidden all the same: bits of its class, which are those of WordClass. */
 enum { CONNECTOR = 1, NAME = 2, PLACE = 4, SPOKEN = 8, ALL_CLASSES = 15 };
 
 typedef struct {

@@ -101,7 +101,10 @@ class Masker:
         masked = None
         if mask_words is not None and not entities:
             masked = mask_words(self._words, self._capitals, self._word, _kind, NAME, shown)
-        template, preview = masked or self.masked_in_python(shown, kinds_by_token(text, entities, self._words))
+        if masked is None:
+            declared = kinds_by_token(text, entities, self._words) if entities else {}
+            masked = self.masked_in_python(shown, declared)
+        template, preview = masked
         return Masked(template, cut(preview))
 
     def masked_in_python(self, shown: list[str], declared: dict[int, str]) -> tuple[str, str]:
