@@ -143,10 +143,15 @@ class Users:
 
     def numbers(self) -> dict[str, float]:
         """What being recorded cost a handler, in microseconds, and how late the loop was, in milliseconds."""
-        parts = quantiles(self._costs or [0, 0], n=100)
-        late = quantiles(self._late_s or [0, 0], n=1000)
-        worst_ms = max(self._late_s, default=0.0) * 1e3
-        return {"p50_us": parts[49] / 1e3, "p99_us": parts[98] / 1e3, "late_ms": late[998] * 1e3, "worst_ms": worst_ms}
+        costs, late_s = list(self._costs), list(self._late_s)
+        parts, late = (quantiles(of if len(of) > 1 else [0, 0], n=1000) for of in (costs, late_s))
+        worst_ms = max(late_s, default=0.0) * 1e3
+        return {
+            "p50_us": parts[499] / 1e3,
+            "p99_us": parts[989] / 1e3,
+            "late_ms": late[998] * 1e3,
+            "worst_ms": worst_ms,
+        }
 
     async def _speak(self, shares: list[int], pause_s: float, scope: str) -> None:
         in_threads = [asyncio.to_thread(self._in_thread, share, pause_s, scope) for share in shares[:THREADS]]
