@@ -15,11 +15,11 @@ from intent_events.identity import derived_uuid, event_id_of
 from intent_events.instrument.attributes import attributes_of
 from intent_events.mending import text
 from intent_events.privacy import TextRecord
-from intent_events.rows import CandidateItem, IntentEventRow, known_in, row_of
+from intent_events.rows import CandidateItem, Ended, IntentEventRow, Rejection, known_in, row_of
 from intent_events.semconv import MAX_CANDIDATES, Quality, Record
 from intent_events.spans import SpanView
 from intent_events.store.copy_format import Sealed, seal
-from intent_events.store.quick_seal import Ended, seal_known, sealed_in_python
+from intent_events.store.quick_seal import seal_known, sealed_in_python
 from intent_events.trace import TRACE_FIELDS, IntentTrace
 from unit.odd_values import WIRE
 from unit.spans_of import CANDIDATE_ATTRIBUTES, KEYS, START_NS, view
@@ -106,13 +106,17 @@ KEY: Final = {semconv.EVENT_ID: str(event_id_of(1, 2, START_NS))}
 """The key that an emitter gives a span of :func:`view`."""
 
 
+def ended_of(span: SpanView) -> Ended:
+    """What the quick ways need of the span itself."""
+    return Ended(span.trace_id.to_bytes(16, "big"), span.span_id.to_bytes(8, "big"), *span[2:4], *span[5:])
+
+
 def quickly_sealed(span: SpanView) -> list[Sealed | None]:
     """Sealed row of a span by each of the quick ways; None when it is not taken."""
     known = known_in(span.attributes)
     if known is None:
         return [None]
-    ids = span.trace_id.to_bytes(16, "big"), span.span_id.to_bytes(8, "big")
-    values = [(*Ended(*ids, *span[2:4], *span[5:]), *known)]
+    values = [(*ended_of(span), *known)]
     return [*seal_known(values), *sealed_in_python(values)]
 
 
@@ -140,6 +144,28 @@ def test_the_quick_way_leaves_what_is_odd_to_the_careful_way(trace: IntentTrace,
     """The same holds when an attribute is absent or is anything."""
     attributes = recorded(trace, KEPT, KEY | changes)
     check_both_ways(attributes)
+
+
+FOREIGN: Final = (
+    *((key, None) for key in (semconv.EVENT_ID, semconv.SESSION_ID, semconv.ACTOR_ID, semconv.ENTRYPOINT)),
+    *((key, None) for key in (semconv.UTTERANCE_HASH, semconv.SEMREG_MODE, semconv.OUTCOME, semconv.SELECTION_SOURCE)),
+    *((key, "of-their-own") for key in (semconv.SESSION_ID, semconv.SUBJECT_ID, semconv.RUN_SHEET_ENTRY_ID)),
+    *((key, "of_their_own") for key in (semconv.ENTRYPOINT, semconv.SEMREG_MODE, semconv.OUTCOME)),
+    *((semconv.SESSION_ID, given) for given in ("F" * 8 + "-FFFF-7FFF-8FFF-" + "F" * 12, "f" * 32, "1" * 36)),
+    (semconv.SELECTION_SOURCE, ""),
+)
+"""What whole services send or leave out."""
+
+
+@pytest.mark.parametrize(("key", "given"), FOREIGN)
+def test_what_a_service_sends_in_its_own_way_is_quick_too(key: str, given: str | None) -> None:
+    """Ids and labels of another form, and what is missing, do not make records slow; the rows stay the same."""
+    spans = [view(recorded(WHOLE, KEPT, KEY | more)) for more in ({key: given}, {}, {key: given})]
+    values = [(*ended_of(span), *(known_in(span.attributes) or ())) for span in spans]
+    rows = [row_of(span, Record.UTTERANCE) for span in spans]
+    expected = [seal(row) for row in rows if not isinstance(row, Rejection)]
+    assert seal_known(values) == expected
+    assert sealed_in_python(values) == expected
 
 
 ODD: Final[tuple[Any, ...]] = (

@@ -14,7 +14,7 @@ enum { TRACE_ID, SPAN_ID, START_NS, END_NS, SAMPLED, SERVICE, DROPPED, KEY, OF_S
 
 typedef struct {
     PyObject *head;    /* bytes that begin a row */
-    PyObject *columns; /* tuple of (kind, bytes of a missing value) */
+    PyObject *columns; /* tuple of (kind, bytes of a missing value, none when there must be one) */
     Py_ssize_t denied; /* which of them are the denied verbs; their reasons follow */
     Py_ssize_t most;   /* candidates of a list */
     Py_ssize_t text;   /* characters of a name of a service */
@@ -178,6 +178,8 @@ put_row(Buffer *buffer, const Plan *plan, PyObject *row, PyObject *pre_scores, P
         PyObject *column = PyTuple_GET_ITEM(plan->columns, at);
         if (values[at] == Py_None) {
             PyObject *missing = PyTuple_GET_ITEM(column, 1);
+            if (PyBytes_GET_SIZE(missing) == 0) /* it is required */
+                return ODD;
             TRY(put(buffer, PyBytes_AS_STRING(missing), (size_t)PyBytes_GET_SIZE(missing)));
         }
         else

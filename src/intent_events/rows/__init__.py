@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """SpanView -> row or named rejection. Pure and total: any span gives one or the other, and nothing raises."""
 
-from intent_events.rows.known import DEFAULTS, KNOWN, known_in
+from intent_events.rows.completed import REQUIRED, completed
+from intent_events.rows.known import KNOWN, Ended, known_in
 from intent_events.rows.mapping import row_of
 from intent_events.rows.shapes import (
     CandidateItem,
@@ -14,15 +15,17 @@ from intent_events.rows.shapes import (
 )
 
 __all__ = [
-    "DEFAULTS",
     "KNOWN",
+    "REQUIRED",
     "CandidateItem",
     "ChatEventRow",
+    "Ended",
     "IntentEventRow",
     "IntentOutcomeRow",
     "RejectReason",
     "Rejection",
     "Row",
+    "completed",
     "known_in",
     "row_of",
 ]

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The types that the values of an utterance fit which need no mending, but for what no type can say.
+"""The form of an utterance on the quick way: what its span has, then its values, of types that need no mending.
 
-They are made from the one table of columns, and msgspec reads all values of a span at once by them, in a sixth of the
-time that a look at each takes. Whatever does not fit goes the careful way.
+The types are made from the one table of columns, and msgspec reads all values of a span at once by them, in a sixth of
+the time that a look at each takes. Whatever does not fit goes the careful way.
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Final, Literal, Optional
+from typing import Annotated, Any, Final, Literal, NamedTuple, Optional
 
 import msgspec
 
@@ -15,12 +15,28 @@ from intent_events.columns import Attribute, Kind
 from intent_events.mending import INT32_MAX, MAX_ITEMS
 from intent_events.semconv import CANDIDATES_POST, CANDIDATES_PRE, MAX_STRING, SCORES, SOURCES, TOTAL, VERBS
 
-DEFAULTS: Final[dict[str, Any]] = {
-    "schema_version": semconv.SCHEMA_VERSION,
-    "synthetic": False,
-    "macro_semreg_checked": False,
-}
-"""What required columns hold when the emitter says nothing."""
+
+class Ended(NamedTuple):
+    """What a row has of the span itself.
+
+    Attributes:
+        trace_id: 16 bytes.
+        span_id: 8 bytes.
+        start_ns: start, nanoseconds since 1970.
+        end_ns: end, nanoseconds since 1970.
+        sampled: whether the trace goes to the backend.
+        service_name: ``service.name`` of the resource.
+        dropped_attributes: attributes that the SDK dropped.
+    """
+
+    trace_id: bytes
+    span_id: bytes
+    start_ns: int
+    end_ns: int
+    sampled: bool | None
+    service_name: str | None
+    dropped_attributes: int
+
 
 _PLAIN: Final = frozenset({str, bool, int, float, tuple, list, type(None)})
 _Texts = Annotated[
@@ -38,12 +54,11 @@ _LISTED: Final[dict[str, Any]] = {
 def _type_of(attribute: Attribute) -> Any:
     if attribute.key == semconv.RECORD_SCHEMA_VERSION:
         return Literal[semconv.SCHEMA_VERSION]
-    if attribute.kind is Kind.LABEL:
-        return Literal[tuple(sorted(attribute.known))]
     return {
         Kind.TEXT: Annotated[str, msgspec.Meta(max_length=attribute.limit)],
         Kind.WORD: Annotated[str, msgspec.Meta(max_length=attribute.limit, pattern=rf"^(?:{attribute.shape})\Z")],
         Kind.TEXTS: _Texts,
+        Kind.LABEL: Annotated[str, msgspec.Meta(max_length=MAX_STRING)],
         Kind.UUID: str,
         Kind.STRICT_UUID: str,
         Kind.INTEGER: Annotated[int, msgspec.Meta(ge=-attribute.limit, le=attribute.limit)],
@@ -52,10 +67,9 @@ def _type_of(attribute: Attribute) -> Any:
 
 
 def _types() -> dict[str, Any]:
-    types: dict[str, Any] = {semconv.EVENT_ID: str}
+    types: dict[str, Any] = {semconv.EVENT_ID: Optional[str]}  # noqa: UP045 - as the others
     for attribute in columns.UTTERANCE.values():
-        kind = _type_of(attribute)
-        types[attribute.key] = kind if attribute.missing is not None else Optional[kind]  # noqa: UP045 - only known at run time
+        types[attribute.key] = Optional[_type_of(attribute)]  # noqa: UP045 - only known at run time
     for prefix in (CANDIDATES_PRE, CANDIDATES_POST):
         for suffix, kind in _LISTED.items():
             types[prefix + suffix] = Optional[kind]  # noqa: UP045 - only known at run time

@@ -11,30 +11,18 @@ from intent_events.columns import Attribute
 from intent_events.identity import derived_uuid, event_id_of, is_uuid7, milliseconds_in, parse_uuid
 from intent_events.mending import text, value
 from intent_events.rows.candidates import candidates_of
-from intent_events.rows.known import DEFAULTS
+from intent_events.rows.completed import REQUIRED
 from intent_events.rows.shapes import ChatEventRow, IntentEventRow, IntentOutcomeRow, Rejection, RejectReason, Row
 from intent_events.semconv import Quality, Record
 from intent_events.spans import SpanView
 
-UNKNOWN: Final = "unknown"
-"""Stands in a required column for what the emitter did not say; a quality flag says so too."""
-
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _LAST_MS: Final = 253_402_300_799_999
-_REQUIRED: Final[dict[str, Any]] = {
-    **DEFAULTS,
-    "actor_id": UNKNOWN,
-    "entrypoint": UNKNOWN,
-    "utterance_hash": UNKNOWN,
-    "semreg_mode": UNKNOWN,
-    "outcome": UNKNOWN,
-    "kind": UNKNOWN,
-}
 _Plan = tuple[tuple[str, Attribute, Any], ...]
 
 
 def _plan(table: dict[str, Attribute]) -> _Plan:
-    return tuple((attribute.key, attribute, _REQUIRED.get(column)) for column, attribute in table.items())
+    return tuple((attribute.key, attribute, REQUIRED.get(column)) for column, attribute in table.items())
 
 
 _UTTERANCE: Final = _plan(columns.UTTERANCE)

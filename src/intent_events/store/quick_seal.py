@@ -10,14 +10,14 @@ import struct
 from collections.abc import Callable, Iterable, Sequence
 from itertools import chain, repeat
 from math import isfinite
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import msgspec
 
 from intent_events import columns
 from intent_events.columns import Attribute, Kind
 from intent_events.native import pack_rows
-from intent_events.rows import DEFAULTS, CandidateItem, IntentEventRow
+from intent_events.rows import REQUIRED, CandidateItem, Ended, IntentEventRow, completed
 from intent_events.semconv import MAX_CANDIDATES, MAX_STRING
 from intent_events.store.copy_format import (
     BOOLEANS,
@@ -48,28 +48,6 @@ _NO_SPAN: Final = bytes(8)
 
 _Column = Sequence[Any]
 _Encoded = Iterable[bytes]
-
-
-class Ended(NamedTuple):
-    """What a sealed row has of the span itself.
-
-    Attributes:
-        trace_id: 16 bytes.
-        span_id: 8 bytes.
-        start_ns: start, nanoseconds since 1970.
-        end_ns: end, nanoseconds since 1970.
-        sampled: whether the trace goes to the backend.
-        service_name: ``service.name`` of the resource.
-        dropped_attributes: attributes that the SDK dropped.
-    """
-
-    trace_id: bytes
-    span_id: bytes
-    start_ns: int
-    end_ns: int
-    sampled: bool | None
-    service_name: str | None
-    dropped_attributes: int
 
 
 class _UnsoundError(ValueError):
@@ -161,7 +139,7 @@ def _encoder_of(column: str, attribute: Attribute) -> Callable[[_Column], _Encod
         Kind.INTEGER: _int4,
         Kind.BOOLEAN: BOOLEANS.__getitem__,
     }[attribute.kind]
-    return _each(_Recurring(encode, encode(DEFAULTS[column]) if column in DEFAULTS else NULL))
+    return _each(_Recurring(encode, encode(REQUIRED[column]) if column in REQUIRED else NULL))
 
 
 _ENDED: Final = len(Ended._fields)
@@ -190,16 +168,17 @@ _KINDS: Final = {
 """How :mod:`intent_events.native` writes a column of a type."""
 
 
-def _missing(column: str) -> bytes:
-    if column not in DEFAULTS:
-        return NULL
-    default = DEFAULTS[column]
-    return BOOLEANS[default] if type_of(column) == "boolean" else _int4(default)
+def _missing(column: str, attribute: Attribute) -> bytes:
+    """What is written for a value that is absent; nothing where ``completed`` leaves none absent."""
+    if attribute.missing is not None:
+        return b""
+    default = REQUIRED.get(column)
+    return NULL if default is None else BOOLEANS[default] if type_of(column) == "boolean" else _int4(default)
 
 
 _PLAN: Final = (
     HEADS[IntentEventRow],
-    tuple((_KINDS[type_of(column)], _missing(column)) for column in columns.UTTERANCE),
+    tuple((_KINDS[type_of(column)], _missing(column, attribute)) for column, attribute in columns.UTTERANCE.items()),
     _DENIED - _FIRST,
     MAX_CANDIDATES,
     MAX_STRING,
@@ -216,13 +195,14 @@ def seal_known(values: Sequence[tuple[Any, ...]]) -> list[Sealed | None]:
 
     Args:
         values: of each utterance, what an :class:`Ended` has and then its values, of the types and in the order of
-            :data:`intent_events.rows.known.KNOWN`.
+            :data:`intent_events.rows.KNOWN`.
     """
     if pack_rows is None:
         return sealed_in_python(values)
+    whole = tuple(map(completed, values))
     # Numbers are spelled by msgspec, as in everything else of ours that becomes JSON.
-    scores = [of[at] for of in values for at in (_PRE_SCORES, _POST_SCORES)]
-    packed = pack_rows(_PLAN, tuple(values), tuple(_encode_lines(scores).split(b"\n")))
+    scores = [of[at] for of in whole for at in (_PRE_SCORES, _POST_SCORES)]
+    packed = pack_rows(_PLAN, whole, tuple(_encode_lines(scores).split(b"\n")))
     return [
         None if data is None else Sealed(IntentEventRow, int.from_bytes(data[_KEY], "big"), data) for data in packed
     ]
@@ -230,6 +210,10 @@ def seal_known(values: Sequence[tuple[Any, ...]]) -> list[Sealed | None]:
 
 def sealed_in_python(values: Sequence[tuple[Any, ...]]) -> list[Sealed | None]:
     """The same as :func:`seal_known`, without C."""
+    return _sealed_or_halved(list(map(completed, values)))
+
+
+def _sealed_or_halved(values: list[tuple[Any, ...]]) -> list[Sealed | None]:
     if not values:
         return []
     try:
@@ -238,7 +222,7 @@ def sealed_in_python(values: Sequence[tuple[Any, ...]]) -> list[Sealed | None]:
         if len(values) == 1:
             return [None]
     middle = len(values) // 2
-    return sealed_in_python(values[:middle]) + sealed_in_python(values[middle:])
+    return _sealed_or_halved(values[:middle]) + _sealed_or_halved(values[middle:])
 
 
 def _sealed(every: list[tuple[Any, ...]]) -> list[Sealed | None]:

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from intent_events.instrument.troubles import trouble
-from intent_events.rows import Rejection, known_in, row_of
+from intent_events.rows import Ended, Rejection, known_in, row_of
 from intent_events.semconv import Record
 from intent_events.spans import SpanView
 from intent_events.store.copy_format import Sealed, seal
-from intent_events.store.quick_seal import Ended, seal_known
+from intent_events.store.quick_seal import seal_known
 
 _TRACE_ID: Final = (1 << 128) - 1
 _SPAN_ID: Final = (1 << 64) - 1
