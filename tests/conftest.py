@@ -2,11 +2,13 @@
 """Fixtures of every test: real Postgres, a clean environment, and nothing left behind."""
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from intent_events import delivery
 from intent_events.demo.postgres import EmbeddedPostgres
 from intent_events.instrument.recorder import EMITTER
 from intent_events.store.migrate import migrate
@@ -15,6 +17,12 @@ from support.postgres import GIVEN_DSN, IN_CI, SYSTEM_15, Database, Server, priv
 
 _SCRUBBED = ("INTENT_EVENTS_", "OTEL_", "PG")
 _NEED_POSTGRES = {"postgres_server", "own_server", "server_of_each_version"}
+
+
+def pytest_configure() -> None:
+    """Let Ctrl-C reach what the tests start: a shell that runs them in the background has them ignore it."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -32,6 +40,7 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("INTENT_EVENTS_SPOOL_DIR", str(tmp_path / "spool"))
     # Each test numbers its records as a process that has just begun, or its ledger would miss those of other tests.
     EMITTER._renew()  # pyright: ignore[reportPrivateUsage] - what a fork does
+    delivery._begin_anew()  # pyright: ignore[reportPrivateUsage] - as well
 
 
 @pytest.fixture(autouse=True)

@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What became of each record, so that a trace can say whether it is durable.
+"""What became of each record, so that a trace can say whether it is durable, and the ledger what was dropped.
 
-Whoever delivers (the exporter) calls :func:`settle`; whoever recorded reads the :class:`Delivery` of its event.
+Whoever delivers (the exporter) calls :func:`settle`; whoever recorded reads the :class:`Delivery` of its event. What
+one door drops another may store: :func:`drop` and :func:`dropped` keep that account.
 """
 
 import asyncio
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable
 from logging import getLogger
 from threading import Event, Lock
@@ -101,6 +103,11 @@ _LOGGER: Final = getLogger("intent_events")
 _lock = Lock()
 _ending: Final[dict[str, Delivery]] = {}
 _live: Final[dict[int, ref[Delivery]]] = {}
+_dropped: Final[dict[int, str]] = {}
+_long_dropped: Final[Counter[str]] = Counter()
+_forgetting = Lock()
+_MOST_DROPPED: Final = 10_000
+"""Dropped records that are remembered by their keys, since another door may store them; the oldest are only counted."""
 _FEW: Final = 1024
 _sweep_at = _FEW
 
@@ -159,6 +166,10 @@ def settle_keys(keys: Iterable[int], *, committed: bool, refused: bool = False) 
             is durable still, and not settled.
         refused: that Postgres will never take them, whoever tries.
     """
+    if _dropped and (committed or refused):
+        keys = tuple(keys)
+        for key in keys:
+            _dropped.pop(key, None)
     if not _live:  # nobody holds a trace, as in a process that delivers what others recorded
         return
     waiters: list[Callable[[], None]] = []
@@ -180,10 +191,34 @@ def settle_keys(keys: Iterable[int], *, committed: bool, refused: bool = False) 
             _LOGGER.warning("intent-events: whoever waited for a record failed (%s)", type(error).__name__)
 
 
-def _renew_lock() -> None:
-    """Nobody would ever release a lock that another thread of the parent held at the moment of a fork."""
-    global _lock  # noqa: PLW0603 - one lock a process
-    _lock = Lock()
+def drop(key: int, reason: str) -> None:
+    """Say that one door has dropped a numbered record of this process; another may store it yet.
+
+    Args:
+        key: its id.
+        reason: why.
+    """
+    _dropped[key] = reason
+    # Whoever holds it does this for all; nobody waits, for a garbage collection may come here in the middle of it.
+    if len(_dropped) > _MOST_DROPPED and _forgetting.acquire(blocking=False):
+        try:
+            for oldest in tuple(_dropped)[: _MOST_DROPPED // 2]:
+                _long_dropped.update(filter(None, [_dropped.pop(oldest, None)]))
+        finally:
+            _forgetting.release()
 
 
-os.register_at_fork(after_in_child=_renew_lock)
+def dropped() -> dict[str, int]:
+    """How many numbered records of this process were dropped and are neither rows nor dead letters, by reason."""
+    return dict(_long_dropped + Counter(tuple(_dropped.values())))
+
+
+def _begin_anew() -> None:
+    """A forked child has dropped nothing; nor would anybody release a lock that a thread of the parent held."""
+    global _lock, _forgetting
+    _lock, _forgetting = Lock(), Lock()
+    _dropped.clear()
+    _long_dropped.clear()
+
+
+os.register_at_fork(after_in_child=_begin_anew)

@@ -13,7 +13,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from intent_events import IntentTrace, delivery
-from intent_events.delivery import Delivery, ending, persist, settle, settle_keys, track
+from intent_events.delivery import Delivery, drop, dropped, ending, persist, settle, settle_keys, track
 
 FOREVER_S = 60.0
 
@@ -169,3 +169,45 @@ def test_what_one_door_gives_up_another_may_have() -> None:
     assert (delivery.persisted, delivery.settled) == (True, False)
     settle_keys([event_id.int], committed=False, refused=True)
     assert (delivery.persisted, delivery.settled, delivery.committed) == (False, True, False)
+
+
+def test_what_one_door_drops_another_may_store() -> None:
+    """A dropped record counts by its reason until it is a row or a dead letter, even if another door gives it up."""
+    for key, reason in ((1, "spool_full"), (2, "spool_full"), (3, "disk_full"), (3, "disk_full")):
+        drop(key, reason)
+    assert dropped() == {"spool_full": 2, "disk_full": 1}
+    settle_keys([1, 2, 3], committed=False)
+    assert dropped() == {"spool_full": 2, "disk_full": 1}
+    settle_keys(iter([1, 7]), committed=True)
+    settle_keys([3], committed=False, refused=True)
+    assert dropped() == {"spool_full": 1}
+
+
+def test_what_was_dropped_long_ago_is_only_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The keys of the oldest dropped records are forgotten, so that they take a bounded room; none is uncounted."""
+    monkeypatch.setattr(delivery, "_MOST_DROPPED", 100)
+    for key in range(1_000):
+        drop(key, "spool_full" if key % 2 else "disk_full")
+        assert len(vars(delivery)["_dropped"]) <= 100
+    assert dropped() == {"spool_full": 500, "disk_full": 500}
+    settle_keys(range(990, 1_000), committed=True)
+    assert dropped() == {"spool_full": 495, "disk_full": 495}
+
+
+def test_a_drop_in_the_middle_of_another_waits_for_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A record that is dropped by a garbage collection in the middle of another drop is counted without waiting."""
+    monkeypatch.setattr(delivery, "_MOST_DROPPED", 2)
+    with vars(delivery)["_forgetting"]:
+        for key in range(5):
+            drop(key, "spool_full")
+    assert dropped() == {"spool_full": 5}
+
+
+def test_a_forked_child_has_dropped_nothing() -> None:
+    """A child that is forked begins to count anew."""
+    drop(1, "spool_full")
+    child = os.fork()
+    if child == 0:
+        os._exit(len(dropped()))
+    assert os.waitpid(child, 0)[1] == 0
+    assert dropped() == {"spool_full": 1}

@@ -16,10 +16,11 @@ from opentelemetry.context import Context
 from opentelemetry.metrics import MeterProvider, get_meter
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 
-from intent_events.delivery import persist
+from intent_events.delivery import drop, dropped, persist
 from intent_events.errors import SettingsError
 from intent_events.instrument.recorder import EMITTER
 from intent_events.instrument.troubles import trouble
+from intent_events.rows import key_of
 from intent_events.select import select
 from intent_events.semconv import EMITTER_ID, EMITTER_SEQ, EVENT_ID, RECORD, ROOT, Record
 from intent_events.settings import DeliverySettings
@@ -68,7 +69,6 @@ class IntentEventsSpanProcessor(SpanProcessor):
         self._settings = settings = settings or settings_or_defaults()
         self._dsn = dsn
         self._dropped: Counter[str] = Counter()
-        self._numbers_dropped: Counter[str] = Counter()
         self._received = 0
         self._service_name: str | None = None
         self._stopped = self._retired = False
@@ -131,9 +131,9 @@ class IntentEventsSpanProcessor(SpanProcessor):
                     raise
                 self._spool.append(payload)
         except SpoolError as error:  # the disk is full or refuses, or the spool has reached its size
-            return self._drop(span, error.reason, str(error))
+            return self._drop(span, record, error.reason, str(error))
         except Exception as error:  # noqa: BLE001 - whatever fails here must not reach the SDK, which would pass it on
-            return self._drop(span, Dropped.INTERNAL, f"it could not be kept ({type(error).__name__})")
+            return self._drop(span, record, Dropped.INTERNAL, f"it could not be kept ({type(error).__name__})")
         self._service_name = span.service_name
         if record is Record.UTTERANCE:
             event_id = span.attributes.get(EVENT_ID)
@@ -178,11 +178,11 @@ class IntentEventsSpanProcessor(SpanProcessor):
         settings = self._settings
         return Spool(self._folder, max_bytes=settings.spool_max_bytes, fsync=Fsync(settings.spool_fsync))
 
-    def _drop(self, span: SpanView, reason: str, why: str) -> bool:
+    def _drop(self, span: SpanView, record: Record, reason: str, why: str) -> bool:
         self._dropped[str(reason)] += 1
         attributes = span.attributes
         if EMITTER_SEQ in attributes and attributes.get(EMITTER_ID) == EMITTER.emitter_id:
-            self._numbers_dropped[str(reason)] += 1
+            drop(key_of(span, record, set()).int, str(reason))
         self._drain.wake()  # nothing waits, but a heartbeat must tell of it
         trouble(f"intent-events: a record is dropped: {why}")
         return False
@@ -208,9 +208,9 @@ class IntentEventsSpanProcessor(SpanProcessor):
 
     def _heartbeat(self) -> Heartbeat:
         tally = self._drain.tally
-        dropped = dict(self._numbers_dropped)
+        gone = dropped()
         if self._drain.unreadable:
-            dropped[Dropped.UNREADABLE.value] = self._drain.unreadable
+            gone[Dropped.UNREADABLE.value] = self._drain.unreadable
         return Heartbeat(
             emitter_id=UUID(EMITTER.emitter_id),
             beat=0,
@@ -224,13 +224,13 @@ class IntentEventsSpanProcessor(SpanProcessor):
             stored=tally.stored,
             duplicates=tally.duplicates,
             dead=tally.dead,
-            dropped=dropped,
+            dropped=gone,
             spooled=self._spool.waiting().records,
         )
 
     def _forget(self) -> None:
         """A forked child has emitted and dropped nothing yet."""
-        self._dropped, self._numbers_dropped = Counter(), Counter()
+        self._dropped = Counter()
         self._received = 0
 
 

@@ -3,7 +3,7 @@
 
 from intent_events.rows.completed import REQUIRED, completed
 from intent_events.rows.known import KNOWN, Ended, known_in
-from intent_events.rows.mapping import row_of
+from intent_events.rows.mapping import key_of, row_of
 from intent_events.rows.shapes import (
     CandidateItem,
     ChatEventRow,
@@ -26,6 +26,7 @@ __all__ = [
     "Rejection",
     "Row",
     "completed",
+    "key_of",
     "known_in",
     "row_of",
 ]

@@ -47,8 +47,7 @@ def row_of(span: SpanView, record: Record) -> Row | Rejection:
     """
     attributes = span.attributes
     quality: set[str] = set()
-    given = parse_uuid(attributes.get(semconv.EVENT_ID)) if record is Record.UTTERANCE else None
-    head = _head_of(span, record, given, quality)
+    head = _head_of(span, record, quality)
     if isinstance(head, Rejection):
         emitter_id, emitter_seq = (value(each, attributes.get(each.key), quality) for each in _EMITTED_BY)
         return head._replace(emitter_id=emitter_id, emitter_seq=emitter_seq)
@@ -71,6 +70,24 @@ def row_of(span: SpanView, record: Record) -> Row | Rejection:
     return IntentEventRow._make((event_id, ts, *values, *lists, *own))
 
 
+def key_of(span: SpanView, record: Record, quality: set[str]) -> UUID:
+    """Key of the row of a selected span.
+
+    Args:
+        span: the span.
+        record: what ``select`` said it is.
+        quality: receives the flag of a key that the emitter did not give, or that has another time than the span.
+    """
+    given = parse_uuid(span.attributes.get(semconv.EVENT_ID)) if record is Record.UTTERANCE else None
+    if given is not None and is_uuid7(given):
+        if milliseconds_in(given) != span.start_ns // 1_000_000:
+            quality.add(Quality.EVENT_ID_TIME)
+        return given
+    if record is Record.UTTERANCE:
+        quality.add(Quality.EVENT_ID_DERIVED)
+    return event_id_of(span.trace_id, span.span_id, span.start_ns)
+
+
 class _Head(NamedTuple):
     """What a row has of the span itself."""
 
@@ -81,8 +98,8 @@ class _Head(NamedTuple):
     service_name: str | None
 
 
-def _head_of(span: SpanView, record: Record, given: UUID | None, quality: set[str]) -> _Head | Rejection:
-    event_id = _key_of(span, record, given, quality)
+def _head_of(span: SpanView, record: Record, quality: set[str]) -> _Head | Rejection:
+    event_id = key_of(span, record, quality)
     trace_id, span_id = format(span.trace_id, "032x"), format(span.span_id, "016x")
     service = text(span.service_name, quality)
     reason = _reason_to_reject(event_id, span)
@@ -113,16 +130,6 @@ def _check_reasons(values: list[Any], quality: set[str]) -> None:
     verbs, reasons = values[_DENIED], values[_DENIED + 1]
     if reasons is not None and len(reasons) != len(verbs or ()):
         quality.add(Quality.REASONS_MISMATCH)
-
-
-def _key_of(span: SpanView, record: Record, given: UUID | None, quality: set[str]) -> UUID:
-    if given is not None and is_uuid7(given):
-        if milliseconds_in(given) != span.start_ns // 1_000_000:
-            quality.add(Quality.EVENT_ID_TIME)
-        return given
-    if record is Record.UTTERANCE:
-        quality.add(Quality.EVENT_ID_DERIVED)
-    return event_id_of(span.trace_id, span.span_id, span.start_ns)
 
 
 def _reason_to_reject(event_id: UUID, span: SpanView) -> RejectReason | None:
