@@ -20,11 +20,15 @@ from typing import Any, Final
 
 import asyncpg
 import msgspec
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
+from benchmarks import writer
 from benchmarks.workload import finished_spans
 from intent_events.rows import IntentEventRow, row_of
 from intent_events.semconv import Record
+from intent_events_exporter import IntentEventsSpanExporter
 from intent_events_exporter.convert import view_of
+from support.postgres import Database
 from support.stored import tampering
 
 MONOCLE: Final = "0.8.15"
@@ -47,6 +51,32 @@ _RUN_S: Final = 600.0
 
 class PeerError(Exception):
     """A peer cannot be set up, or did not store what it was given."""
+
+
+def measure_batched(dsn: str, n: int, rounds: int) -> list[tuple[int, float]]:
+    """The SDK's own batch processor, with its defaults, in front of our exporter, when spans all end at once.
+
+    Args:
+        dsn: address of a migrated database; ``agent.intent_events`` is emptied before each round.
+        n: spans a round.
+        rounds: how often.
+
+    Returns:
+        Rows that were stored, and the seconds until they were, for each round.
+    """
+    spans = finished_spans(n)
+    found: list[tuple[int, float]] = []
+    processor = BatchSpanProcessor(IntentEventsSpanExporter(dsn, timeout_s=60))
+    for _ in range(rounds):
+        asyncio.run(writer.run(dsn, tampering("TRUNCATE agent.intent_events")))
+        began = perf_counter()
+        for span in spans:
+            processor.on_end(span)
+        processor.force_flush()
+        took = perf_counter() - began
+        found.append((Database(dsn).fetchval_now("SELECT count(*) FROM agent.intent_events"), took))
+    processor.shutdown()
+    return found
 
 
 def measure_awaited(dsn: str, n: int, rounds: int) -> list[float]:

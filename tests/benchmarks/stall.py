@@ -13,6 +13,7 @@ from tempfile import TemporaryDirectory
 from time import monotonic, sleep
 from typing import Final, NamedTuple
 
+from benchmarks.caller import NOBODY
 from benchmarks.writer import run
 from intent_events.demo.postgres import EmbeddedPostgres
 from support.hosts import Host
@@ -26,6 +27,9 @@ _RATE: Final = 500
 _ROUND_S: Final = 5.0
 _MOMENT_S: Final = 1.0
 _SOME: Final = 200
+_ROW_BYTES: Final = 500
+_SLOWLY: Final = 200_000
+_TABLE: Final = "agent.intent_events"
 _STATEMENT_S: Final = "1"
 
 
@@ -42,9 +46,10 @@ class Late(NamedTuple):
 
 
 class Scene(NamedTuple):
-    """A host, its Postgres, and the network between them."""
+    """A host, the folder of its spool, its Postgres, and the network between them."""
 
     host: Host
+    spool: Path
     server: EmbeddedPostgres
     proxy: Proxy
 
@@ -90,16 +95,50 @@ def _refused(scene: Scene) -> None:
     sleep(_MOMENT_S)
 
 
-def _broken(scene: Scene) -> None:
-    table = "ALTER TABLE agent.intent_events RENAME COLUMN"
-    asyncio.run(run(scene.server.dsn(), f"{table} scope TO hidden"))
+def _slow(scene: Scene) -> None:
+    scene.proxy.slow(_SLOWLY)
+    sleep(2 * _MOMENT_S)
+    scene.proxy.resume()
     sleep(_MOMENT_S)
-    asyncio.run(run(scene.server.dsn(), f"{table} hidden TO scope"))
+
+
+def _vanished(scene: Scene) -> None:
+    scene.proxy.half_open()
+    sleep(2 * _MOMENT_S)
+
+
+def _cut_in_copy(scene: Scene) -> None:
+    scene.proxy.cut_after(_SOME * _ROW_BYTES // 2)
     sleep(_MOMENT_S)
+
+
+def _broken(breaks: str, mends: str) -> Fault:
+    def fault(scene: Scene) -> None:
+        asyncio.run(run(scene.server.dsn(), breaks))
+        sleep(_MOMENT_S)
+        asyncio.run(run(scene.server.dsn(), mends))
+        sleep(_MOMENT_S)
+
+    return fault
+
+
+def _left_behind(scene: Scene) -> None:
+    """Another process is killed in the middle of its work; what it leaves has been damaged."""
+    of_others = set(scene.spool.glob("*/*.spool"))
+    spool = {"INTENT_EVENTS_SPOOL_DIR": str(scene.spool)}
+    with TemporaryDirectory() as folder, Host(Path(folder), NOBODY, spool) as other:
+        other.say(_SOME * 5)
+        left = set(scene.spool.glob("*/*.spool")) - of_others
+    for segment in left:
+        data = bytearray(segment.read_bytes())
+        for at in range(_ROW_BYTES, len(data), len(data) // 5):
+            data[at] ^= 0xFF
+        segment.write_bytes(data)
+    sleep(2 * _MOMENT_S)
 
 
 def _poisoned(scene: Scene) -> None:
-    table = "ALTER TABLE agent.intent_events"
+    table = f"ALTER TABLE {_TABLE}"
     asyncio.run(run(scene.server.dsn(), f"{table} ADD CONSTRAINT no_poison CHECK (scope <> 'poison') NOT VALID"))
     scene.host.say(4, "poison")
     sleep(_MOMENT_S)
@@ -114,11 +153,25 @@ FAULTS: Final[dict[str, tuple[Fault, dict[str, str]]]] = {
     "connections are cut at COMMIT": (_cut_at_commit, {}),
     "the network stalls": (_stalled, {}),
     "the network refuses": (_refused, {}),
-    "a column is missing": (_broken, {}),
+    "the network is slow": (_slow, {}),
+    "the server vanishes without a word": (_vanished, {}),
+    "connections are cut in the middle of COPY": (_cut_in_copy, {}),
+    "a table is missing": (
+        _broken(f"ALTER TABLE {_TABLE} RENAME TO hidden", "ALTER TABLE agent.hidden RENAME TO intent_events"),
+        {},
+    ),
+    "a column is missing": (
+        _broken(f"ALTER TABLE {_TABLE} RENAME scope TO hidden", f"ALTER TABLE {_TABLE} RENAME hidden TO scope"),
+        {},
+    ),
     "rows are refused": (_poisoned, {}),
+    "others are killed, and their segments damaged": (_left_behind, {}),
     "the spool is full": (_nothing, {"INTENT_EVENTS_SPOOL_MAX_BYTES": "65536", "INTENT_EVENTS_FLUSH_INTERVAL": "2s"}),
+    "the spool cannot be written": (_nothing, {"INTENT_EVENTS_SPOOL_DIR": "/dev/null/spool"}),
 }
 """What fails, and the settings of the host that it needs."""
+
+_KEPT_NOTHING: Final = {UNRECORDED, "the spool cannot be written"}
 
 
 def measure(server: EmbeddedPostgres, rounds: int) -> dict[str, list[Late]]:
@@ -153,10 +206,10 @@ def _round(name: str, folder: Path, server: EmbeddedPostgres, proxy: Proxy) -> L
         host.watch()
         until = monotonic() + _ROUND_S
         while monotonic() < until:
-            fault(Scene(host, server, proxy))
+            fault(Scene(host, folder / "spool", server, proxy))
         report = host.ask("report")
         host.hush()
-        if name != UNRECORDED and not host.flush():
+        if name not in _KEPT_NOTHING and not host.flush():
             raise SystemExit(f"{name}: not everything was stored: {host.errors}")
     return Late(report["worst_ms"], report["late_ms"])
 

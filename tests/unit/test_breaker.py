@@ -96,3 +96,15 @@ def test_a_success_ends_it(failures: int, now: float) -> None:
 def test_the_states_as_the_metric_shows_them() -> None:
     """The numbers are part of the metric's meaning."""
     assert [int(state) for state in (Circuit.CLOSED, Circuit.HALF_OPEN, Circuit.OPEN)] == [0, 1, 2]
+
+
+@given(failures=st.integers(1, 20), now=st.floats(0, 1e9))
+def test_whoever_waits_hurries_it(failures: int, now: float) -> None:
+    """For somebody who waits the next try comes at once, and when it fails the pauses go on growing."""
+    breaker = Breaker(lambda _, longest: longest)
+    pauses = [breaker.failed(now) for _ in range(failures)]
+    breaker.hurry()
+    assert breaker.wait_s(now) == 0.0
+    assert breaker.failing
+    assert breaker.failed(now) >= pauses[-1]
+    assert breaker.wait_s(now) > 0

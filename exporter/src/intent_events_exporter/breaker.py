@@ -64,6 +64,10 @@ class Breaker:
         self._failures = 0
         self._retry_at = 0.0
 
+    def hurry(self) -> None:
+        """Let the next try come at once, for somebody who waits for it; its failure is followed by a longer pause."""
+        self._retry_at = 0.0
+
     def wait_s(self, now: float) -> float:
         """Seconds until the next try; 0 when it may come at once."""
         return max(self._retry_at - now, 0.0)

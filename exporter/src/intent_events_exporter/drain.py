@@ -140,7 +140,7 @@ class Drain:
         thread.join(timeout_s + _MARGIN_S)
 
     def flush(self, timeout_s: float) -> bool:
-        """Wait until nothing waits in the spool.
+        """Wait until nothing waits in the spool; Postgres is tried at once, also in a pause after failures.
 
         Args:
             timeout_s: longest time to wait, seconds.
@@ -150,6 +150,7 @@ class Drain:
         """
         until = monotonic() + timeout_s
         pause = threading.Event()
+        self.breaker.hurry()
         while self._spool.waiting().bytes:
             if monotonic() >= until or self._stopping.is_set():
                 return False

@@ -19,6 +19,8 @@ from intent_events.store.write import BATCH_ROWS, Writer, Written
 from intent_events_exporter.record import sealed_in
 from intent_events_exporter.spool import Batch, Position, SpoolError
 
+_BATCH_BYTES: Final = 4 << 20
+"""Bytes of records after which a batch is full: a few batches are in memory at a time, whatever records hold."""
 _SLICE_BYTES: Final = 1 << 20
 _PROBE_ROWS: Final = 50
 _SLICE: Final = 8
@@ -76,6 +78,7 @@ class _Taken:
     rejections: list[Rejection] = field(default_factory=list[Rejection])
     ends: list[Position] = field(default_factory=list[Position])
     records: int = 0
+    bytes: int = 0
     unreadable: int = 0
 
     def add(self, batch: Batch) -> None:
@@ -88,6 +91,7 @@ class _Taken:
             else:
                 self.rows.append(row)
         self.records += len(batch.payloads)
+        self.bytes += sum(map(len, batch.payloads))
         self.ends.append(batch.end)
 
 
@@ -161,7 +165,7 @@ class Flush:
         taken, size = _Taken(), _SLICE
         async with self._reading:  # one worker after the other, so that one stores while the next reads
             breathed = monotonic()
-            while taken.records < rows:
+            while taken.records < rows and taken.bytes < _BATCH_BYTES:
                 began = thread_time()  # a slow disk, or a busy thread of the host's, does not make records any heavier
                 batch = self._source.read(min(size, rows - taken.records), _SLICE_BYTES)
                 if not (batch.payloads or batch.torn):
