@@ -52,10 +52,11 @@ demo: setup  ## Run the demo orchestrator end to end on an embedded Postgres
 test: setup  ## Run every test
 	$(BIN)/python -m pytest
 
-check: setup  ## Format, lint, types and import layers
+check: setup  ## Format, lint, import layers, documentation and types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports
+	$(BIN)/python -m pytest --quiet -m "not postgres" tests/contract/test_documented.py
 	$(BIN)/pyright
 
 bench: setup  ## Measure the budgets as ratios inside one run; wants a quiet machine

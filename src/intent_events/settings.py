@@ -243,7 +243,10 @@ class DeliverySettings(_Settings):
     )
     traces_exporters: Listed = Field(
         default=(),
-        description="OpenTelemetry's own: `intent_events` adds the best-effort door, needless beside the durable one.",
+        description=(
+            "OpenTelemetry's own: `intent_events` adds the best-effort door, needless beside the durable one. Name it "
+            "last if at all."
+        ),
         json_schema_extra=_variable("OTEL_TRACES_EXPORTER"),
     )
 

@@ -120,6 +120,34 @@ def test_an_application(facts: dict[str, Any], name: str, status: Status, says: 
     assert says in check.detail
 
 
+@pytest.mark.parametrize(
+    ("exporters", "says", "never"),
+    [
+        ("otlp intent_events", "it is the last of otlp, intent_events, so that no other waits", "ahead"),
+        ("intent_events otlp", "ahead of otlp: while Postgres is away", "it is the last"),
+        ("console intent_events otlp zipkin", "ahead of otlp, zipkin: while Postgres is away", "console"),
+        ("intent_events intent_events", "needless beside the processor", "ahead"),
+        ("intent_events", "needless beside the processor", "ahead"),
+        ("", "needless beside the processor", "ahead"),
+    ],
+)
+def test_the_order_of_exporters(exporters: str, says: str, never: str) -> None:
+    """Ours is needless in any place; ahead of others it is told what waits for it, and that last is better."""
+    probed = PROBED.model_copy(update={"exporter_named": True})
+    check = by_name(doctor.check_application(probed, exporters.split()))["exporters"]
+    assert check.status is Status.WARN
+    assert says in check.detail
+    assert never not in check.detail
+    assert ("name it last" in check.remedy) == ("ahead" in check.detail)
+
+
+@pytest.mark.parametrize("exporters", [(), ("otlp",), ("otlp", "console")])
+def test_exporters_of_others(exporters: tuple[str, ...]) -> None:
+    """Where ours is not among them there is nothing to say of their order."""
+    check = by_name(doctor.check_application(PROBED, exporters))["exporters"]
+    assert (check.status, check.remedy) == (Status.OK, "")
+
+
 def test_an_application_that_could_not_be_tried() -> None:
     """When nobody could look, one check fails with the reason, and nothing else is claimed."""
     checks = by_name(doctor.check_application("it took too long"))
@@ -306,11 +334,11 @@ SPOOLS: Final = st.builds(
 )
 
 
-@given(health=HEALTHS, seen=SPOOLS, probed=st.builds(Probed))
-def test_every_complaint_has_a_remedy(health: Health, seen: SpoolSeen, probed: Probed) -> None:
+@given(health=HEALTHS, seen=SPOOLS, probed=st.builds(Probed), exporters=st.lists(TEXTS | st.just("intent_events")))
+def test_every_complaint_has_a_remedy(health: Health, seen: SpoolSeen, probed: Probed, exporters: list[str]) -> None:
     """Whatever the facts are, nothing raises, names are unique, and each warning and failure says what to do."""
     checks = [
-        *doctor.check_application(probed),
+        *doctor.check_application(probed, exporters),
         *doctor.check_spool(seen),
         doctor.check_database(health),
         doctor.check_schema(health, "somewhere: do this", at_head=False),

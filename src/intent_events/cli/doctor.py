@@ -87,7 +87,7 @@ def doctor(
         [
             judge.check_settings(problems),
             judge.check_hash_key(record, ring_seen(record), time_ns()),
-            *judge.check_application(probed(address, timeout_s=timeout_s)),
+            *judge.check_application(probed(address, timeout_s=timeout_s), delivery.traces_exporters),
             *judge.check_spool(spool_seen(folder, delivery.spool_max_bytes)),
             judge.check_database(health),
             *_checks_of(health, schema, since_s),

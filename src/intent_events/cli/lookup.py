@@ -31,7 +31,7 @@ def lookup(
         typer.Option(
             "--template",
             envvar="INTENT_EVENTS_LOOKUP_TEMPLATE",
-            help="Find utterances of the same template too: those that differ in values only.",
+            help="Find utterances of the same template: those that differ in values only, this one among them.",
         ),
     ] = False,
     since: Annotated[

@@ -81,7 +81,7 @@ def read_jsonl(model: type[M], file: Traversable) -> Iterator[tuple[str, M]]:
     Raises:
         SettingsError: the file cannot be read, or a line is no JSON or has not the model's shape.
     """
-    for number, line in enumerate(read_text(file).splitlines(), start=1):
+    for number, line in enumerate(read_text(file).split("\n"), start=1):
         if line.strip():
             where = f"{file}:{number}"
             yield where, parse(model, _loads(line, where), where)

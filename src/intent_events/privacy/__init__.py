@@ -3,11 +3,12 @@
 
 from intent_events.privacy.actors import ActorMode, Actors, forms_of_actor
 from intent_events.privacy.entities import EntitySpan, entity_spans
+from intent_events.privacy.files import load_keyring, load_vocabularies, load_vocabulary, read_ring
 from intent_events.privacy.fingerprint import Fingerprinter, Fingerprinters, normalize
-from intent_events.privacy.keys import HashKey, KeyRing, load_keyring, read_ring
+from intent_events.privacy.keys import HashKey, KeyRing
 from intent_events.privacy.masking import PREVIEW_CHARACTERS, Masked, Masker, Masking
 from intent_events.privacy.redaction import Privacy, TextRecord
-from intent_events.privacy.vocabulary import load_vocabularies, load_vocabulary, shipped_vocabulary
+from intent_events.privacy.vocabulary import shipped_vocabulary
 
 __all__ = [
     "PREVIEW_CHARACTERS",

@@ -1,18 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Words that a preview may show, in any language: shipped, from files, and from the phrases of a registry."""
+"""Words that a preview may show, in any language: shipped, of one's own, and from the phrases of a registry."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from enum import IntFlag
 from functools import cache
 from importlib.resources import files
 from json import loads
-from pathlib import Path
 from re import compile as pattern
 from typing import Final, cast
 from unicodedata import category
 from unicodedata import normalize as unicode_form
-
-from intent_events.errors import SettingsError
 
 LONGEST_WORD: Final = 40
 """Longest word that a vocabulary may hold, characters."""
@@ -93,45 +90,29 @@ def word_classes() -> dict[str, WordClass]:
     return classes
 
 
-def load_vocabulary(path: Path) -> frozenset[str]:
-    """Words of a vocabulary file, or of a registry.
+def vocabulary_in(text: str) -> frozenset[str]:
+    """Words and phrases of a vocabulary: one a line; ``#`` begins a comment."""
+    return frozenset(_lines(text))
 
-    A vocabulary is UTF-8, one word or phrase a line; ``#`` begins a comment. A registry (``.jsonl``) has one JSON
-    object a line, of which ``phrases`` and ``description`` are taken.
 
-    Args:
-        path: the file.
+def phrases_in(text: str) -> frozenset[str]:
+    """What ``phrases`` and ``description`` of a registry say; it has one JSON object a line.
 
     Raises:
-        SettingsError: the file cannot be read.
+        ValueError: a line is no JSON.
+        RecursionError: a line is nested beyond reading.
     """
-    try:
-        text = path.read_text("utf-8")
-        return frozenset(_phrases(text) if path.suffix == ".jsonl" else _lines(text))
-    except (OSError, ValueError, RecursionError) as error:  # not there, not readable, not UTF-8, no JSON, or too deep
-        raise SettingsError(
-            f"the vocabulary file {path} cannot be read ({type(error).__name__}): give a readable UTF-8 file, "
-            "one word or phrase a line, or a registry in JSON lines (.jsonl)"
-        ) from error
+    return frozenset(_phrases(text))
 
 
 def _phrases(text: str) -> Iterator[str]:
-    for line in text.splitlines():
+    for line in text.split("\n"):  # the other line ends of Unicode may stand in a text of JSON
         entry: object = loads(line) if line.strip() else None
         if isinstance(entry, dict):
             known = cast("dict[str, object]", entry)
             phrases = known.get("phrases")
             given = cast("list[object]", phrases) if isinstance(phrases, list) else []
             yield from (each for each in (*given, known.get("description")) if isinstance(each, str))
-
-
-def load_vocabularies(paths: Iterable[Path]) -> frozenset[str]:
-    """Words of several files.
-
-    Raises:
-        SettingsError: a file cannot be read.
-    """
-    return frozenset[str]().union(*map(load_vocabulary, paths))
 
 
 def _shipped(name: str) -> str:

@@ -20,6 +20,8 @@ _MIN_ATTRIBUTES: Final = 64
 _MIN_LENGTH: Final = 256
 _PRIVATE: Final = 0o700
 _SHOWN: Final = 3
+_OURS: Final = "intent_events"
+_NEEDLESS: Final = "OTEL_TRACES_EXPORTER names intent_events: needless beside the processor"
 _EXCESS: Final = ("UPDATE", "DELETE", "TRUNCATE")
 _SEE_LOG: Final = "run `opentelemetry-instrument python -c ''` here: its log says why, often an exporter not installed"
 
@@ -59,11 +61,12 @@ def check_hash_key(settings: RecordSettings, ring: KeyRing | None, at_ns: int) -
     return _ok(name, f"fingerprints are keyed, by the key {now!r}" + (f"; live too: {_some(others)}" if others else ""))
 
 
-def check_application(probed: Probed | str) -> Iterator[Check]:
+def check_application(probed: Probed | str, exporters: Sequence[str] = ()) -> Iterator[Check]:
     """Whether an application in this environment records, delivers, and loses nothing on the way.
 
     Args:
         probed: what a process found in itself; a text when none could be asked, and why.
+        exporters: those of ``OTEL_TRACES_EXPORTER``, in their order; empty when that is not known.
     """
     if isinstance(probed, str):
         yield _fail("instrumented", probed, _SEE_LOG)
@@ -78,7 +81,7 @@ def check_application(probed: Probed | str) -> Iterator[Check]:
         if probed.attached:
             yield _check_sampler(probed)
         yield _check_limits(probed)
-    yield _check_exporters(probed)
+    yield _check_exporters(probed, exporters)
 
 
 def _check_targets(probed: Probed) -> Check:
@@ -127,14 +130,23 @@ def _check_limits(probed: Probed) -> Check:
     return _ok(name, "high enough for every record")
 
 
-def _check_exporters(probed: Probed) -> Check:
-    if probed.exporter_named and probed.attached:
-        remedy = "take intent_events out of OTEL_TRACES_EXPORTER"
-        return _warn("exporters", "OTEL_TRACES_EXPORTER names intent_events: needless beside the processor", remedy)
-    if probed.exporter_named:
+def _check_exporters(probed: Probed, exporters: Sequence[str]) -> Check:
+    name = "exporters"
+    if not probed.exporter_named:
+        return _ok(name, "none of ours beside the processor")
+    if not probed.attached:
         remedy = "take intent_events out of OTEL_TRACES_EXPORTER, so that the processor is attached"
-        return _warn("exporters", "records go through the exporter only, which is best effort", remedy)
-    return _ok("exporters", "none of ours beside the processor")
+        return _warn(name, "records go through the exporter only, which is best effort", remedy)
+    detail, remedy = _NEEDLESS, "take intent_events out of OTEL_TRACES_EXPORTER"
+    place = exporters.index(_OURS) if _OURS in exporters else len(exporters)
+    behind = [each for each in exporters[place:] if each != _OURS]
+    if behind:
+        # The SDK shuts them down one after the other; rows and flags are the same in any order.
+        detail += f", and ahead of {_some(behind)}: while Postgres is away, the last traces of a process wait for it"
+        remedy += ", or name it last"
+    elif exporters[:place]:
+        detail += f"; it is the last of {_some(exporters)}, so that no other waits for it"
+    return _warn(name, detail, remedy)
 
 
 def check_spool(seen: SpoolSeen | str) -> Iterator[Check]:
