@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 from uuid import UUID
 
+import asyncpg
 import pytest
 
 from integration.test_processor import COUNT, NOWHERE, QUICK, handle, kept, said
@@ -20,9 +21,11 @@ from intent_events.instrument.recorder import EMITTER
 from intent_events.review.ledger_model import Reconciliation
 from intent_events.review.reconcile import Spooled, reconcile
 from intent_events.review.windows import Window
+from intent_events.semconv import Record
 from intent_events.settings import DeliverySettings
-from intent_events.store.write import Writer
+from intent_events.store.write import BATCH_ROWS, Writer
 from intent_events_exporter import IntentEventsSpanProcessor
+from intent_events_exporter.record import encode
 from intent_events_exporter.spool import Batch, Refusal, Spool, SpoolError, totals
 from support.outages import frozen
 from support.postgres import Database
@@ -298,6 +301,40 @@ def test_the_disk_is_synced_while_postgres_does_not_answer(
             in_time(opened.provider.shutdown)
 
 
+# Connections.
+
+
+_OURS: Final = "FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'intent-events'"
+_HELD: Final = f"SELECT count(*) {_OURS} AND wait_event_type = 'Lock'"
+
+
+async def held(pg: Database, batches: int) -> bool:
+    """Whether so many batches are under way, held up by a lock."""
+    return await pg.fetchval(_HELD) == batches
+
+
+@pytest.mark.parametrize("connections", [1, 2])
+async def test_as_many_connections_as_are_set(pg: Database, writer_dsn: str, folder: Path, connections: int) -> None:
+    """``INTENT_EVENTS_CONNECTIONS`` is how many batches are stored at once; however many, each record is one row."""
+    records = 3 * BATCH_ROWS
+    with kept(writer_dsn, folder, connections=connections) as opened:
+        assert await handle("one").committed(60.0)
+        until(lambda: opened.metric("drain.duration") == {"": 1}, "the drain sleeps")
+        for number in range(records):
+            opened.spool.append(encode(span_view(number), Record.UTTERANCE))
+        locker = await asyncpg.connect(pg.dsn)
+        try:
+            await locker.execute("BEGIN; LOCK TABLE agent.intent_events IN EXCLUSIVE MODE")
+            assert opened.processor.accept(span_view(records)), "it wakes the drain"
+            await until_async(lambda: held(pg, connections), "each connection has a batch", timeout_s=30.0)
+        finally:
+            await locker.close()
+        assert opened.processor.force_flush()
+        assert await pg.fetchval(f"SELECT count(*) {_OURS}") == connections
+        assert opened.metric("drain.records") == {"stored": records + 2, "duplicate": 0, "dead": 0}
+    assert await pg.fetchval(COUNT) == records + 2
+
+
 # What dead processes left.
 
 
@@ -314,7 +351,9 @@ os._exit(0)
 
 def leave(folder: Path) -> None:
     """A process dies with a hundred records in its spool."""
-    ran = run_app("-c", LEAVE, env={"INTENT_EVENTS_SPOOL_DIR": str(folder)})
+    # Its own drain sleeps until then, so that it has nothing to say of an address that nobody answers at.
+    env = {"INTENT_EVENTS_SPOOL_DIR": str(folder), "INTENT_EVENTS_FLUSH_INTERVAL": "10s"}
+    ran = run_app("-c", LEAVE, env=env)
     assert (ran.returncode, ran.stderr) == (0, "")
     assert totals(folder).bytes > 0
 

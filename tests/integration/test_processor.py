@@ -12,7 +12,7 @@ from typing import Any, Final, cast
 
 import pytest
 from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from opentelemetry.sdk.metrics.export import HistogramDataPoint, InMemoryMetricReader
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.trace import Span
@@ -73,8 +73,18 @@ class Kept:
         return vars(self.processor)["_spool"]
 
     def metric(self, name: str) -> dict[str, float]:
-        """Points of a metric, by ``delivery`` or ``delivery:reason``; by an empty text where it has no attributes."""
-        points: dict[str, float] = {}
+        """Points of a metric, by ``delivery`` or ``delivery:reason``; by an empty text where it has no attributes.
+
+        Of a histogram, how often something was noted.
+        """
+        return {label: _value(point) for label, point in self._points(name).items()}
+
+    def noted(self, name: str) -> float:
+        """Sum of all that was noted in a histogram."""
+        return sum(point.sum for point in self._points(name).values())
+
+    def _points(self, name: str) -> dict[str, Any]:
+        points: dict[str, Any] = {}
         data = self._reader.get_metrics_data()
         for resource in data.resource_metrics if data is not None else ():
             for metric in (metric for scope in resource.scope_metrics for metric in scope.metrics):
@@ -83,13 +93,17 @@ class Kept:
                     label = ":".join(
                         str(attributes[key]) for key in ("intent.delivery", "error.type") if key in attributes
                     )
-                    points[label] = cast("Any", point).value
+                    points[label] = point
         return points
 
     def close(self) -> None:
         """Shut everything down."""
         self.provider.shutdown()
         self.meter_provider.shutdown()
+
+
+def _value(point: Any) -> float:
+    return point.count if isinstance(point, HistogramDataPoint) else point.value
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from intent_events.spans import SpanView
 from intent_events.store.copy_format import seal
 from intent_events.store.seal import sealed_of
 from intent_events_exporter.record import ORDER, ORDERS, decode, encode, row_in, sealed_in
+from unit.first_forms import ORDERED, ORDERED_ROW
 from unit.odd_values import TOLD
 from unit.spans_of import START_NS, STRANGE_SPANS, view
 from unit.test_round_trip import WIRE_ATTRIBUTES, quickly_sealed, recorded
@@ -151,6 +152,36 @@ intent.candidates.post.sources
 intent.candidates.post.total
 intent.quality
 """
+
+
+def test_the_first_order_stays_readable() -> None:
+    """A payload that was spooled in the order with number 1 has for ever the row that it had then, by both ways."""
+    assert row_in(ORDERED) == ORDERED_ROW
+    assert sealed_in([ORDERED]) == [seal(ORDERED_ROW)]
+
+
+def test_an_order_is_written_as_it_always_was() -> None:
+    """What says that it is of order 1 has the bytes of order 1: whoever changes them takes the next number."""
+    order, trace_id, span_id, start_ns, end_ns, sampled, service_name, dropped, *values = msgspec.msgpack.decode(
+        ORDERED
+    )
+    attributes: dict[str, Any] = dict(zip(FIRST_ORDER.split(), values, strict=True))
+    ids = int.from_bytes(trace_id, "big"), int.from_bytes(span_id, "big")
+    span = SpanView(*ids, start_ns, end_ns, attributes, sampled, service_name, dropped)
+    assert (ORDER, order, encode(span, Record.UTTERANCE)) == (1, 1, ORDERED)
+
+
+def test_another_order_is_read_by_its_own_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keys in another order, with one that this version does not know and without one that it does, give the row."""
+    _, *ended = msgspec.msgpack.decode(ORDERED)
+    head, values = ended[:7], dict(zip(ORDERS[1], ended[7:], strict=True))
+    keys = ("intent.of.another.version", *(key for key in ORDERS[1][::-1] if key != semconv.SCOPE))
+    monkeypatch.setitem(ORDERS, 2, keys)
+    other = msgspec.msgpack.encode([2, *head, *({**values, keys[0]: "anything"}[key] for key in keys)])
+    row = ORDERED_ROW._replace(scope=None)
+    assert row_in(other) == row
+    assert row_in(ORDERED) == ORDERED_ROW
+    assert sealed_in([other, ORDERED, other]) == [seal(row), seal(ORDERED_ROW), seal(row)]
 
 
 @pytest.mark.parametrize("value", ["a\ud800b", 1 << 70, -(1 << 70)], ids=repr)

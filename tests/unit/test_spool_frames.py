@@ -24,6 +24,7 @@ from intent_events_exporter.spool.segment import (
     parse,
     read_header,
 )
+from unit.first_forms import CREATED_NS, FRAMES, SEGMENT
 
 # Marks in odd places are what a parser stumbles over.
 _SCRAPS = st.lists(
@@ -186,3 +187,26 @@ def test_a_broken_header_loses_nothing(created_ns: int, cursor: int, bit: int) -
 def test_anything_is_read_as_a_header(data: bytes) -> None:
     """No bytes break the reading of a header; such as are none are searched for frames from their beginning."""
     assert read_header(data) == Header(VERSION, 0, 0)
+
+
+# What was released.
+
+
+_FIRST_CURSOR = HEADER_BYTES + FRAME_BYTES + len(FRAMES[0].payload)
+_FIRST_FRAMES = [(frame.payload, CREATED_NS + 1000 + number) for number, frame in enumerate(FRAMES)]
+
+
+def test_the_first_version_stays_readable() -> None:
+    """Header, cursor and frames of a file of version 1 say for ever what they said when it was written."""
+    assert read_header(SEGMENT[:HEADER_BYTES]) == Header(1, CREATED_NS, _FIRST_CURSOR)
+    complete = True
+    stretches = list(PARSERS[1](SEGMENT[HEADER_BYTES:], complete))
+    assert _sound(stretches) == _FIRST_FRAMES
+    assert len(stretches) == len(FRAMES)
+
+
+def test_a_version_is_written_as_it_always_was() -> None:
+    """What says that it is of version 1 has the bytes of version 1: whoever changes them takes the next number."""
+    header, cursor = encode_header(CREATED_NS), encode_cursor(_FIRST_CURSOR)
+    header = header[:CURSOR_AT] + cursor + header[CURSOR_AT + len(cursor) :]
+    assert (VERSION, header + b"".join(_encoded(_FIRST_FRAMES))) == (1, SEGMENT)
