@@ -9,8 +9,9 @@ import asyncio
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from logging import getLogger
-from threading import Event, Lock
+from threading import Event, RLock
 from typing import Final
 from uuid import UUID
 from weakref import ref
@@ -100,12 +101,12 @@ class Delivery:
 
 
 _LOGGER: Final = getLogger("intent_events")
-_lock = Lock()
+_lock = RLock()
+"""Re-entrant: a garbage collection may end a wait, which takes it, on the thread that has it."""
 _ending: Final[dict[str, Delivery]] = {}
 _live: Final[dict[int, ref[Delivery]]] = {}
 _dropped: Final[dict[int, str]] = {}
 _long_dropped: Final[Counter[str]] = Counter()
-_forgetting = Lock()
 _MOST_DROPPED: Final = 10_000
 """Dropped records that are remembered by their keys, since another door may store them; the oldest are only counted."""
 _FEW: Final = 1024
@@ -188,7 +189,8 @@ def settle_keys(keys: Iterable[int], *, committed: bool, refused: bool = False) 
         try:
             notify()
         except Exception as error:  # noqa: BLE001 - what a host wants to be told of may raise, and rows do not wait for it
-            _LOGGER.warning("intent-events: whoever waited for a record failed (%s)", type(error).__name__)
+            with suppress(Exception):  # so may its handlers of log lines
+                _LOGGER.warning("intent-events: whoever waited for a record failed (%s)", type(error).__name__)
 
 
 def drop(key: int, reason: str) -> None:
@@ -199,13 +201,9 @@ def drop(key: int, reason: str) -> None:
         reason: why.
     """
     _dropped[key] = reason
-    # Whoever holds it does this for all; nobody waits, for a garbage collection may come here in the middle of it.
-    if len(_dropped) > _MOST_DROPPED and _forgetting.acquire(blocking=False):
-        try:
-            for oldest in tuple(_dropped)[: _MOST_DROPPED // 2]:
-                _long_dropped.update(filter(None, [_dropped.pop(oldest, None)]))
-        finally:
-            _forgetting.release()
+    if len(_dropped) > _MOST_DROPPED:  # two threads may come here: a key is taken out by one of them
+        oldest = tuple(_dropped)[: _MOST_DROPPED // 2]
+        _long_dropped.update([gone for each in oldest if (gone := _dropped.pop(each, None)) is not None])
 
 
 def dropped() -> dict[str, int]:
@@ -215,8 +213,8 @@ def dropped() -> dict[str, int]:
 
 def _begin_anew() -> None:
     """A forked child has dropped nothing; nor would anybody release a lock that a thread of the parent held."""
-    global _lock, _forgetting
-    _lock, _forgetting = Lock(), Lock()
+    global _lock  # noqa: PLW0603 - one lock a process
+    _lock = RLock()
     _dropped.clear()
     _long_dropped.clear()
 

@@ -2,8 +2,10 @@
 """Every setting, its default and its unit; the only module that reads the environment."""
 
 import os
-import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from contextlib import suppress
+from difflib import get_close_matches
+from logging import getLogger
 from pathlib import Path
 from tempfile import gettempdir
 from typing import Annotated, Any, Final, Literal, Self, cast
@@ -11,49 +13,15 @@ from typing import Annotated, Any, Final, Literal, Self, cast
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 
 from intent_events.errors import SettingsError
-
-_UNITS: Final = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
-_CENTURY_S: Final = 36_525 * 86_400
-_SIZES: Final = {"": 1, "B": 1, "KB": 1 << 10, "MB": 1 << 20, "GB": 1 << 30}
-_SIZE: Final = re.compile(r"(\d+) ?(B|KB|MB|GB|)")
-_DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
-
-
-def seconds(value: object) -> object:
-    """Seconds that a duration such as ``30s``, ``15m`` or ``7d`` spells; other values pass to the next check."""
-    if isinstance(value, str) and (match := _DURATION.fullmatch(value.strip())):
-        return float(match[1]) * _UNITS[match[2]]
-    return value
-
-
-def size(value: object) -> object:
-    """Bytes that a size such as ``64MB`` or ``2GB`` spells (powers of 1024); other values pass to the next check."""
-    if isinstance(value, str) and (match := _SIZE.fullmatch(value.strip().upper())):
-        return int(match[1]) * _SIZES[match[2]]
-    return value
-
-
-def _listed(value: object) -> object:
-    if isinstance(value, str):
-        return tuple(item for item in re.split(r"[,\s]+", value) if item)
-    return value
-
-
-def _paths(value: object) -> object:
-    if isinstance(value, str):
-        return tuple(item.strip() for item in value.split(",") if item.strip())
-    return (value,) if isinstance(value, Path) else value
-
-
-Seconds = Annotated[float, BeforeValidator(seconds), Field(gt=0, le=_CENTURY_S, allow_inf_nan=False)]
-Listed = Annotated[tuple[str, ...], BeforeValidator(_listed)]
-Paths = Annotated[tuple[Path, ...], BeforeValidator(_paths)]
-Bytes = Annotated[int, BeforeValidator(size), Field(gt=0, le=1 << 50)]
-Port = Annotated[int, Field(ge=0, le=65535)]
-
+from intent_events.forms import Bytes, Listed, Paths, Port, Seconds, form_of, seconds
 
 MIN_KEY: Final = 16
 """Characters that a key of fingerprints must have."""
+
+_OURS: Final = "INTENT_EVENT"  # without the S, which is easily left out
+_SERVICE: Final = "_SERVICE_HOST"
+_LOGGER: Final = getLogger("intent_events")
+_told: Final[set[str]] = set()
 
 
 class _Settings(BaseModel):
@@ -69,7 +37,7 @@ class _Settings(BaseModel):
         Raises:
             SettingsError: a variable has a value that cannot be used; the value itself is not repeated.
         """
-        settings, problem = cls.usable_from_environment(environment)
+        settings, problem = cls._read(environment)
         if problem:
             raise SettingsError(problem)
         return settings
@@ -78,20 +46,30 @@ class _Settings(BaseModel):
     def usable_from_environment(cls, environment: Mapping[str, str] | None = None) -> tuple[Self, str]:
         """Settings from the environment, with the default for each variable that cannot be used; and which these are.
 
+        A variable of this process whose name is nearly that of what is recorded is logged once: a switch for privacy
+        that is misspelt would be off in silence.
+
         Args:
             environment: variables instead of the process's own.
 
         Returns:
             The settings, and what is wrong with the environment; an empty text when nothing is.
         """
+        if environment is None:
+            _tell_misspelt()
+        return cls._read(environment)
+
+    @classmethod
+    def _read(cls, environment: Mapping[str, str] | None) -> tuple[Self, str]:
         given = os.environ if environment is None else environment  # noqa: TID251 - this is the one place
         names = {name: variable_of(cls, name) for name in cls.model_fields}
         values = {name: given[variable] for name, variable in names.items() if given.get(variable)}
         try:
             return cls.model_validate(values), ""
         except ValidationError as error:  # a value of the wrong form
-            wrong = {str(item["loc"][0]): item["msg"] for item in error.errors()}
-        problem = "; ".join(f"{names[name]}: {why}" for name, why in wrong.items())
+            wrong = dict.fromkeys(str(item["loc"][0]) for item in error.errors())
+        # Not in the words of the error: they speak of items, parsing and validation to whoever typed a variable.
+        problem = "; ".join(f"{names[name]}: write {form_of(cls.model_fields[name])}" for name in wrong)
         usable = {name: value for name, value in values.items() if name not in wrong}
         return cls.model_validate(usable), f"these variables cannot be used: {problem}"
 
@@ -299,7 +277,7 @@ class SinkSettings(_Settings):
         description="Port for OTLP/HTTP, probes and metrics; 0 for any that is free.",
         json_schema_extra=_variable("INTENT_EVENTS_SINK_HTTP_PORT"),
     )
-    health_port: Port | None = Field(
+    health_port: Annotated[int | None, Field(ge=0, le=65535)] = Field(
         default=None,
         description="Port for probes and metrics alone, without TLS, beside the one for OTLP/HTTP.",
         json_schema_extra=_variable("INTENT_EVENTS_SINK_HEALTH_PORT"),
@@ -374,6 +352,42 @@ def variable_of(settings: type[BaseModel], name: str) -> str:
     """Environment variable of a setting."""
     extra = cast("dict[str, str]", settings.model_fields[name].json_schema_extra)
     return extra["variable"]
+
+
+def strangers(known: Collection[str] = (), environment: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Variables that are named like ours and that nothing reads, each with the name that is meant, perhaps, or "".
+
+    Args:
+        known: names that something reads, besides the settings: those of the commands' flags.
+        environment: variables instead of the process's own; only their names are looked at.
+    """
+    given = os.environ if environment is None else environment  # noqa: TID251 - this is the one place
+    read = {*known, *(variable_of(settings, name) for settings in SETTINGS for name in settings.model_fields)}
+    # Only what a line can show: a name may hold anything but "=".
+    found = [name for name in given if name.upper().startswith(_OURS) and name not in read and name.isidentifier()]
+    # Kubernetes gives every container variables of the services around it, which may be named like ours.
+    services = [name.removesuffix(_SERVICE) for name in found if name.endswith(_SERVICE)]
+    others = ("INTENT_EVENTS_TEST_", *(f"{service}{tail}" for service in services for tail in ("_SERVICE_", "_PORT")))
+    return {
+        name: next(iter(get_close_matches(name.upper(), sorted(read), 1, 0.88)), "")
+        for name in sorted(found)
+        if not name.startswith(others)
+    }
+
+
+def misspelt(name: str, near: str) -> str:
+    """What to say of a variable that nothing reads, and of the name that is meant, perhaps, which may be empty."""
+    return f"nothing reads {name}" + (f": did you mean {near}?" if near else "")
+
+
+def _tell_misspelt() -> None:
+    # Not of all settings: without the commands at hand INTENT_EVENTS_REPORT_TIMEOUT looks like ..._EXPORT_TIMEOUT.
+    variables = {variable_of(RecordSettings, name) for name in RecordSettings.model_fields}
+    for name, near in strangers().items():
+        if near in variables and name not in _told:
+            _told.add(name)
+            with suppress(Exception):  # a handler of the host's may raise
+                _LOGGER.warning("intent-events: %s", misspelt(name, near))
 
 
 def environment_with(variables: Mapping[str, str]) -> dict[str, str]:

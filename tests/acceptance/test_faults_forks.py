@@ -9,8 +9,9 @@ from intent_events.review.ledger_model import Sums
 from support.hosts import (
     SAID_BY_MASTER,
     SAID_BY_WORKER,
+    Counts,
+    accounted,
     all_stored,
-    counted,
     drained_by_another,
     reconciled,
     started_family,
@@ -42,10 +43,12 @@ def in_order(*counts: int) -> list[list[int]]:
     return sorted(list(range(1, count + 1)) for count in counts)
 
 
-def all_accounted(pg: Database, log: Path, n: int) -> None:
+def all_accounted(pg: Database, log: Path, n: int) -> Counts:
     """Each of so many utterances is one row, and the loss ledger misses none of them."""
-    assert counted(pg, log) == all_stored(n)
+    found = accounted(pg, log)
+    assert found == all_stored(n, found.duplicate)
     assert reconciled(pg) == Sums(emitted=n, stored=n)
+    return found
 
 
 def test_preforked_workers(pg: Database, writer_dsn: str, tmp_path: Path) -> None:
@@ -67,5 +70,5 @@ def test_a_fork_in_the_middle_of_an_utterance(pg: Database, writer_dsn: str, tmp
     """Both processes handle the utterance to its end, and it is one row; what each says afterwards is its own."""
     ran("part", tmp_path, writer_dsn)
     said = 1 + 2 * SAID_BY_WORKER
-    all_accounted(pg, tmp_path / "host.log", said)
+    assert all_accounted(pg, tmp_path / "host.log", said).duplicate == 1
     assert len(processes(pg)) == 2

@@ -3,6 +3,7 @@
 
 import os
 import signal
+from collections import Counter
 from contextlib import suppress
 from pathlib import Path
 from random import Random
@@ -12,7 +13,7 @@ from typing import Final
 import pytest
 
 from intent_events_exporter.spool import totals
-from support.hosts import WORKERS, Host, all_stored, counted, drained_by_another, handled, started_family
+from support.hosts import WORKERS, Host, accounted, all_stored, drained_by_another, handled, reconciled, started_family
 from support.postgres import Database
 from support.waiting import until
 
@@ -42,10 +43,23 @@ def test_killed_at_fifty_random_moments(pg: Database, writer_dsn: str, tmp_path:
                 with suppress(ProcessLookupError):  # it came to its end by itself
                     os.kill(pid, signal.SIGKILL)
     drained_by_another(writer_dsn, tmp_path / "spool")
-    found = counted(pg, log)
+    found = accounted(pg, log)
     assert found.emitted > 1000
-    assert found.beyond <= _KILLS * WORKERS
-    assert found == all_stored(found.emitted)._replace(beyond=found.beyond)
+    assert found == all_stored(found.emitted, found.duplicate)._replace(beyond=found.beyond)
+    beyond = beyond_by_process(pg, log)
+    assert len(beyond) <= _KILLS
+    assert max(beyond.values(), default=0) <= WORKERS, "each was in the middle of so many at most"
+    assert pg.fetchval_now("SELECT count(*) FROM agent.intent_events WHERE emitter_seq IS NULL") == 0
+    sums = reconciled(pg)
+    assert (sums.stored, sums.missing) == (found.stored + found.beyond, 0)
+    assert sums.underway <= _KILLS * WORKERS, "numbers of utterances that a host died in the middle of"
+
+
+def beyond_by_process(pg: Database, log: Path) -> Counter[str]:
+    """How many rows each process has of utterances that are not in the log."""
+    rows = pg.fetch_now("SELECT event_id::text, emitter_id::text FROM agent.intent_events")
+    said = handled(log)
+    return Counter(row["emitter_id"] for row in rows if row["event_id"] not in said)
 
 
 @pytest.mark.parametrize("postgres", ["up", "away"])
@@ -63,9 +77,9 @@ def test_ends_in_the_middle_of_its_work(
         ended = host.signal(signal.SIGTERM) if how == "SIGTERM" else host.end(how)
         assert ended == code
     drained_by_another(writer_dsn, tmp_path / "spool")
-    found = counted(pg, host.log)
+    found = accounted(pg, host.log)
     assert found.beyond <= WORKERS
-    assert found == all_stored(found.emitted)._replace(beyond=found.beyond)
+    assert found == all_stored(found.emitted, found.duplicate)._replace(beyond=found.beyond)
     assert ("a failure of the host's own" in host.errors) is (code == 1)
 
 
@@ -75,7 +89,7 @@ def test_an_orderly_end_stores_everything_by_itself(pg: Database, writer_dsn: st
     with Host(tmp_path, writer_dsn) as host:
         host.say(200)
         host.end(how)
-    assert counted(pg, host.log) == all_stored(200)
+    assert accounted(pg, host.log) == all_stored(200)
     assert totals(tmp_path / "spool").owners == 0
 
 
@@ -84,7 +98,7 @@ def test_ends_with_open_spans(pg: Database, writer_dsn: str, tmp_path: Path) -> 
     with Host(tmp_path, writer_dsn) as host:
         host.say(50)
         assert host.end("open") == 0
-    assert counted(pg, host.log) == all_stored(50)._replace(beyond=1)
+    assert accounted(pg, host.log) == all_stored(50)._replace(beyond=1)
     outcomes = pg.fetch_now("SELECT outcome, count(*) AS n FROM agent.intent_events GROUP BY outcome")
     assert {row["outcome"]: row["n"] for row in outcomes} == {"matched": 50, "cancelled": 1}
     assert host.errors == ""
@@ -98,6 +112,6 @@ def test_the_clock_steps_back_and_forth(pg: Database, writer_dsn: str, tmp_path:
         host.say(200)
         assert host.end("return") == 0
         assert host.errors == ""
-    assert counted(pg, host.log) == all_stored(400)
+    assert accounted(pg, host.log) == all_stored(400)
     span = pg.fetchval_now("SELECT max(ts) - min(ts) FROM agent.intent_events")
     assert span.days >= 30

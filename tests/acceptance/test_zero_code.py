@@ -223,6 +223,24 @@ def test_a_misspelt_target(pg: Database, backend: OtlpReceiver, target: str) -> 
     assert target in line
 
 
+def test_a_target_in_the_script_itself(pg: Database, backend: OtlpReceiver) -> None:
+    """The script has not run when targets are wrapped: the one line names the decorator."""
+    env = shop(backend, pg.dsn, INTENT_EVENTS_TARGETS="__main__:main")
+    ran = run_app("-m", "shop", "exit", env=env, instrumented=True, says="open it")
+    assert ran.returncode == 3
+    (line,) = lines_of_ours(ran.stderr)
+    assert "__main__:main names nothing yet: put @record_utterance on" in line
+
+
+def test_without_an_address(backend: OtlpReceiver) -> None:
+    """Spans reach the backend as ever, and one line says that there are no rows, and which variable is missing."""
+    ran = run_app("-m", "shop", "exit", env=shop(backend, ""), instrumented=True, says="open it\nclose it")
+    assert (ran.returncode, ran.stdout) == (3, "handled 2, of which 0 failed\n")
+    assert len([span for span in backend.spans() if span.get("intent.root")]) == 2
+    (line,) = lines_of_ours(ran.stderr)
+    assert "this process stores no rows: set INTENT_EVENTS_DSN" in line
+
+
 def test_a_mapping_that_cannot_be_used(pg: Database, backend: OtlpReceiver) -> None:
     """A mapping file that is not there costs one line, and the usual names are read."""
     env = shop(backend, pg.dsn, INTENT_EVENTS_MAPPING="/nowhere/mapping.toml")

@@ -142,7 +142,7 @@ def _sink(server: EmbeddedPostgres, minutes: float) -> Iterator[Figure]:
 def _soak(seconds: float) -> Iterator[Figure]:
     found = soak.measure(seconds)
     detail = (
-        f"{found['emitted']:,} emitted, {found['stored']:,} stored, {found['duplicates']:,} found stored already, "
+        f"{found['emitted']:,} emitted, {found['stored']:,} stored, {found['duplicate']:,} found stored already, "
         f"{found['dropped']:,} dropped, {found['restarts']} restarts; being recorded cost {found['p50_us']:.0f} us, "
         f"p99 {found['p99_us']:.0f} us"
     )

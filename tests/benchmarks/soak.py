@@ -21,8 +21,8 @@ def measure(seconds: float) -> dict[str, Any]:
         seconds: how long.
 
     Returns:
-        The counts of :class:`support.hosts.Counts`, ``restarts``, and what the host reports: ``p50_us``, ``p99_us`` of
-        being recorded, and how many records the drain found stored already, as ``duplicates``.
+        The counts of :class:`support.hosts.Counts`, ``restarts``, and what the host reports: ``p50_us`` and ``p99_us`` of
+        being recorded.
     """
     restarts = 0
     with server() as own, TemporaryDirectory() as folder:
@@ -44,7 +44,6 @@ def measure(seconds: float) -> dict[str, Any]:
     return {
         **counts._asdict(),
         "restarts": restarts,
-        "duplicates": report["drain.records:duplicate"],
         "p50_us": report["p50_us"],
         "p99_us": report["p99_us"],
     }

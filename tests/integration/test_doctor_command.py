@@ -3,8 +3,11 @@
 
 import json
 import os
+import secrets
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -21,7 +24,7 @@ from intent_events.review.doctor_model import Diagnosis
 from intent_events_exporter.spool import look
 from intent_events_exporter.spool.folder import ASIDE
 from intent_events_exporter.spool.segment import encode_frame, encode_header
-from support.postgres import Database, run_apart
+from support.postgres import Database, Server, run_apart
 from support.processes import APPS, run_app
 from support.records import HASH_KEY
 from support.spool_process import left_by_the_dead
@@ -54,6 +57,11 @@ class Ran:
     def diagnosis(self) -> Diagnosis:
         """Its JSON, read."""
         return Diagnosis.model_validate_json(self.out)
+
+    def remedy(self, name: str) -> str:
+        """What a check says to do."""
+        (check,) = [check for check in self.diagnosis.checks if check.name == name]
+        return check.remedy
 
     @property
     def complaints(self) -> dict[str, str]:
@@ -117,19 +125,21 @@ def test_the_writers_role_cannot_know_everything(writer_dsn: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("dsn", "says"),
+    ("dsn", "says", "remedy"),
     [
-        (NOWHERE, "no connection to database"),
-        ("", "INTENT_EVENTS_DSN is not set"),
-        (f"mysql://app:{CANARY}@h/d", "is no postgresql:// address"),
+        (NOWHERE, "no connection to database", "records wait in the spool"),
+        ("", "INTENT_EVENTS_DSN is not set", "until then this application stores no rows"),
+        (f"mysql://app:{CANARY}@h/d", "is no postgresql:// address", "records wait in the spool"),
     ],
 )
-def test_no_database(dsn: str, says: str) -> None:
+def test_no_database(dsn: str, says: str, remedy: str) -> None:
     """A database that cannot be asked: exit 3, which is told from silence; the rest is looked at all the same."""
     ran = run(INTENT_EVENTS_DSN=dsn)
     assert ran.code == 3
     assert ran.diagnosis.status == "could_not_ask"
     assert says in ran.detail("database")
+    assert remedy in ran.remedy("database")
+    assert ("delivery" in ran.complaints) == ("stores no rows" in ran.remedy("database")), "no two of them contradict"
     assert ran.complaints["schema"] == "skip"
     assert "stream" not in ran.complaints
     assert {"settings", "targets", "spool"}.isdisjoint(ran.complaints)
@@ -140,8 +150,37 @@ def test_a_database_that_was_never_migrated(empty_pg: Database) -> None:
     """Without our tables the schema fails with the remedy, and nothing is said to be silent."""
     ran = run("--dsn", empty_pg.dsn)
     assert ran.code == 1
-    assert (ran.complaints["schema"], ran.complaints["role"]) == ("fail", "fail")
+    assert (ran.complaints["schema"], ran.complaints["role"]) == ("fail", "skip")
     assert (ran.complaints["partitions"], ran.complaints["stream"]) == ("skip", "skip")
+
+
+ROLES: Final = ("intent_writer", "intent_reviewer", "intent_tuner", "intent_owner")
+
+
+@pytest.fixture
+def enrolled(postgres_server: Server, pg: Database) -> Iterator[dict[str, str]]:
+    """Address of a login for each role."""
+    with ExitStack() as stack:
+        dsns: dict[str, str] = {}
+        for role in ROLES:
+            name, password = f"test_{secrets.token_hex(6)}", secrets.token_hex(16)
+            pg.execute_now(f"CREATE ROLE {name} LOGIN PASSWORD '{password}'; SELECT agent.enroll('{name}', '{role}')")
+            stack.callback(postgres_server.admin.execute_now, f"DROP ROLE {name}")
+            dsns[role] = pg.as_user(name, password)
+        yield dsns
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_every_role_may_ask(role: str, enrolled: dict[str, str]) -> None:
+    """No role of the documentation fails for what it is not for; an application that has the wrong one is warned."""
+    given = run("--dsn", enrolled[role])
+    assert (given.code, "fail" in given.complaints.values()) == (0, False)
+    assert given.complaints.get("role") == (None if role == "intent_writer" else "skip")
+    own = run(INTENT_EVENTS_DSN=enrolled[role])
+    assert (own.code, "fail" in own.complaints.values()) == (0, False)
+    assert own.complaints.get("role") == (None if role == "intent_writer" else "warn")
+    shown = run("--dsn", enrolled[role], "--format", "table").out
+    assert "Everything is as it should be" not in shown, "something was not looked at, or not fine"
 
 
 def test_another_revision(pg: Database) -> None:
@@ -263,6 +302,7 @@ def test_an_application_that_is_not_as_it_should_be(pg: Database) -> None:
     )
     assert "32 attributes" in ran.detail("span_limits")
     assert "100 characters" in ran.detail("span_limits")
+    assert "it is the last of console, intent_events" in ran.detail("exporters")
 
 
 @pytest.mark.parametrize("sampler", ["always_off", "parentbased_always_off"])
@@ -284,7 +324,17 @@ def test_an_exporter_that_is_not_installed(pg: Database) -> None:
     """When opentelemetry-instrument itself cannot start, that is the failure, with the command that says why."""
     ran = run("--dsn", pg.dsn, OTEL_TRACES_EXPORTER="no_such_exporter")
     assert (ran.code, ran.complaints["instrumented"]) == (1, "fail")
+    assert "Requested component 'no_such_exporter' not found" in ran.detail("instrumented")
+    assert "name another in OTEL_TRACES_EXPORTER" in ran.remedy("instrumented")
     assert "delivery" not in {check.name for check in ran.diagnosis.checks}
+
+
+def test_an_sdk_that_does_not_start(pg: Database) -> None:
+    """A failure whose text quotes a variable is told by its type alone."""
+    ran = run("--dsn", pg.dsn, OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT=CANARY)
+    assert (ran.code, ran.complaints["instrumented"]) == (1, "fail")
+    assert ran.detail("instrumented").endswith("ended before it could say what it found (ValueError)")
+    assert CANARY not in ran.out + ran.err
 
 
 _ENDLESS: Final = """
@@ -315,6 +365,54 @@ def test_targets_that_misbehave_when_imported(pg: Database, tmp_path: Path, modu
     assert says in ran.detail(name)
 
 
+@pytest.mark.parametrize(
+    ("module", "says", "remedy"),
+    [
+        ("import no_such_library", "host:handle (ModuleNotFoundError of no_such_library)", "install what its module"),
+        ("import host.below", "host:handle (ModuleNotFoundError of host.below)", "install what its module"),
+        ("raise ValueError('x')", "host:handle (ValueError)", "import its module here by hand"),
+        ("def hand(): ...", "host:handle (AttributeError)", "check the spelling"),
+    ],
+)
+def test_targets_that_cannot_be_imported(pg: Database, tmp_path: Path, module: str, says: str, remedy: str) -> None:
+    """What is spelled right and lacks a library is told from what is misspelt."""
+    (tmp_path / "host.py").write_text(module)
+    ran = run("--dsn", pg.dsn, INTENT_EVENTS_TARGETS="host:handle", PYTHONPATH=f"{tmp_path}{os.pathsep}{APPS}")
+    assert (ran.code, ran.complaints["targets"]) == (1, "fail")
+    assert says in ran.detail("targets")
+    assert ran.remedy("targets").startswith(remedy)
+
+
+def test_a_mapping_that_is_misspelt(pg: Database, tmp_path: Path) -> None:
+    """A stage of a mapping is tried as targets are, and an outcome that does not exist is told."""
+    (tmp_path / "host.py").write_text("def handle(utterance): ...\ndef pick(): ...\n")
+    mapping = tmp_path / "mapping.toml"
+    variables = {
+        "INTENT_EVENTS_TARGETS": "host:handle",
+        "INTENT_EVENTS_MAPPING": str(mapping),
+        "PYTHONPATH": f"{tmp_path}{os.pathsep}{APPS}",
+    }
+    mapping.write_text('[outcomes]\nDONE = "matched"\n[stages]\nselect = "host:pick"\n')
+    ran = run("--dsn", pg.dsn, **variables)
+    assert {"settings", "targets"}.isdisjoint(ran.complaints)
+    assert ran.detail("targets") == "wrapped: host:handle, host:pick (stage select)"
+    mapping.write_text('[outcomes]\nDONE = "matchd"\n[stages]\nselect = "host:pck"\n')
+    ran = run("--dsn", pg.dsn, **variables)
+    assert (ran.code, ran.complaints["settings"], ran.complaints["targets"]) == (1, "warn", "fail")
+    assert "gives DONE in [outcomes] no outcome of the contract: did you mean matched?" in ran.detail("settings")
+    assert ran.detail("targets") == "cannot be wrapped: host:pck (stage select, AttributeError)"
+
+
+def test_a_misspelt_variable(pg: Database) -> None:
+    """A variable that nothing reads is a warning with the name that is meant, and without its value."""
+    ran = run(
+        "--dsn", pg.dsn, INTENT_EVENTS_PREVIEWS=CANARY, INTENT_EVENTS_TEST_DSN="x", INTENT_EVENTS_LOOKUP_LIMIT="5"
+    )
+    assert (ran.code, ran.complaints["settings"]) == (0, "warn")
+    assert ran.detail("settings") == "nothing reads INTENT_EVENTS_PREVIEWS: did you mean INTENT_EVENTS_PREVIEW?"
+    assert CANARY not in ran.out + ran.err
+
+
 def test_settings_that_cannot_be_used(pg: Database, tmp_path: Path) -> None:
     """Every variable and every file that one names is tried; what cannot be used fails, without its value."""
     key = tmp_path / "key"
@@ -331,7 +429,15 @@ def test_settings_that_cannot_be_used(pg: Database, tmp_path: Path) -> None:
     assert (ran.code, ran.complaints["settings"]) == (1, "fail")
     for said in ("INTENT_EVENTS_HEARTBEAT", "HASH_KEY_FILE", "no-words", "no-mapping"):
         assert said in ran.detail("settings")
+    assert "INTENT_EVENTS_HEARTBEAT: write 200ms, 30s or 15m" in ran.detail("settings")
     assert CANARY not in ran.out
+
+
+def test_an_address_file_that_cannot_be_read(tmp_path: Path) -> None:
+    """A file that is named and is not there is the reason, and not that no variable is set."""
+    ran = run(INTENT_EVENTS_DSN_FILE=str(tmp_path / "none"))
+    assert ran.code == 3
+    assert "INTENT_EVENTS_DSN_FILE names" in ran.detail("database")
 
 
 def test_an_address_from_a_file(pg: Database, tmp_path: Path) -> None:
@@ -339,6 +445,9 @@ def test_an_address_from_a_file(pg: Database, tmp_path: Path) -> None:
     file = tmp_path / "dsn"
     file.write_text(pg.dsn)
     assert run(INTENT_EVENTS_DSN_FILE=str(file)).code == 0
+    ran = run(INTENT_EVENTS_DSN_FILE=str(file), INTENT_EVENTS_HEARTBEAT="60")
+    assert (ran.code, ran.complaints["settings"]) == (1, "fail")
+    assert {"delivery", "database"}.isdisjoint(ran.complaints), "what cannot be used costs itself alone"
 
 
 @pytest.mark.parametrize("args", [("--since", "soon"), ("--timeout", "0s"), ("--format", "csv"), ("--sinse", "1h")])

@@ -274,9 +274,42 @@ def test_a_segment_that_cannot_be_read(pg: Database, writer_dsn: str, folder: Pa
     assert pg.fetchval_now(_COUNT) == 6
 
 
-def test_no_spool_at_all(writer_dsn: str, folder: Path) -> None:
+def test_no_spool_at_all(writer_dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A host on which nothing was ever spooled: nothing waits, exit 0, and no folder is made."""
-    ran = run("--dsn", writer_dsn)
-    assert ran.code == 0
+    monkeypatch.delenv("INTENT_EVENTS_SPOOL_DIR")
+    ran = run("--dsn", writer_dsn, XDG_STATE_HOME=str(tmp_path))
+    assert (ran.code, ran.err) == (0, "")
     assert "No dead process left anything" in ran.out
-    assert not folder.exists()
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("by_variable", [False, True])
+def test_a_folder_that_is_not_there(writer_dsn: str, tmp_path: Path, *, by_variable: bool) -> None:
+    """A folder that was named and is not there is a slip of whoever typed it, and no empty spool: exit 2."""
+    missing = tmp_path / "typo"
+    if by_variable:
+        ran = run("--dsn", writer_dsn, INTENT_EVENTS_SPOOL_DIR=str(missing))
+    else:
+        ran = run("--dsn", writer_dsn, "--spool-dir", str(missing))
+    assert (ran.code, ran.out) == (2, "")
+    assert f"there is no spool at {missing}: check --spool-dir (INTENT_EVENTS_SPOOL_DIR)" in ran.err
+    assert not missing.exists()
+
+
+def test_a_folder_that_others_use(writer_dsn: str, folder: Path) -> None:
+    """A folder where everybody may write is no spool: exit 3 with the remedy, and it stays open to them."""
+    folder.mkdir()
+    folder.chmod(0o1777)
+    ran = run("--dsn", writer_dsn)
+    assert (ran.code, ran.out) == (3, "")
+    assert f"the spool cannot be in {folder}, where everybody may write" in ran.err
+    assert folder.stat().st_mode & 0o7777 == 0o1777
+
+
+def test_the_mode_of_the_folder_stays(pg: Database, writer_dsn: str, folder: Path) -> None:
+    """Storing what is left changes nothing of a folder that others may look into."""
+    killed(folder, 0, 3)
+    folder.chmod(0o755)
+    assert run("--dsn", writer_dsn).code == 0
+    assert pg.fetchval_now(_COUNT) == 3
+    assert folder.stat().st_mode & 0o7777 == 0o755

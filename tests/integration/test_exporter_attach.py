@@ -9,11 +9,12 @@ from collections.abc import Iterator
 from contextlib import suppress
 from importlib.metadata import entry_points
 from pathlib import Path
+from time import perf_counter_ns
 from typing import Any, Final
 
 import pytest
 from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import NoOpTracerProvider
 
@@ -24,11 +25,12 @@ from intent_events import (
     record_utterance,
     semconv,
 )
-from intent_events.instrument import troubles
+from intent_events.instrument import troubles, undelivered
 from intent_events_exporter import IntentEventsSpanExporter
+from support.hosts import Notes, accounted, all_stored, told_by
 from support.postgres import Database
 from support.processes import run_app
-from support.records import HASH_KEY, Door, span_view
+from support.records import HASH_KEY, Door
 from support.waiting import until
 
 _COUNT: Final = "SELECT count(*) FROM agent.intent_events"
@@ -69,6 +71,7 @@ def said(caplog: pytest.LogCaptureFixture) -> list[str]:
 SETUP: Final = """
 import json
 import sys
+from time import perf_counter_ns
 from opentelemetry import trace as api
 from opentelemetry.trace import NonRecordingSpan, NoOpTracerProvider, SpanContext, TraceFlags
 from intent_events import IntentEventsInstrumentor, current_trace, record_outcome, record_reply, record_utterance
@@ -80,15 +83,16 @@ def handle(utterance):
     return trace
 
 def say():
+    began = perf_counter_ns()
     trace = handle("one")
+    costs_ns.append(perf_counter_ns() - began)
     record_reply(trace.event_id, "two")
     record_outcome(trace.event_id, "picked")
-    assert trace.telemetry_persisted
-    events.append(str(trace.event_id))
+    events.append((str(trace.event_id), trace.telemetry_persisted))
 
-events = []
+events, costs_ns = [], []
 """
-REPORT: Final = "\nprint(json.dumps(events))\n"
+REPORT: Final = "\nprint(json.dumps([events, costs_ns]))\n"
 REMOTE: Final = """
 for number in range(50):
     parent = SpanContext(7, 7, is_remote=True, trace_flags=TraceFlags(0))
@@ -118,15 +122,17 @@ async def test_without_an_sdk_rows_are_written_all_the_same(pg: Database, writer
         env={"INTENT_EVENTS_DSN": writer_dsn, "INTENT_EVENTS_HASH_KEY": HASH_KEY},
     )
     assert (ran.returncode, ran.stderr) == (0, "")
-    events = json.loads(ran.stdout)
-    assert len(set(events)) == len(events) > 50
-    rows = await pg.fetch("SELECT event_id::text, trace_id, span_id, emitter_seq FROM agent.intent_events")
-    assert sorted(row["event_id"] for row in rows) == sorted(events)
+    said, costs_ns = json.loads(ran.stdout)
+    notes = Notes(dict(said), costs_ns)
+    events = sorted(notes.durable)
+    assert len(events) == len(said) > 50
+    assert accounted(pg, notes) == all_stored(len(events))
+    rows = await pg.fetch("SELECT trace_id, span_id, emitter_seq FROM agent.intent_events")
     assert len({row["span_id"] for row in rows}) == len(events), "a remote parent's own id is nobody else's"
     assert sum(row["trace_id"] == f"{7:032x}" for row in rows) == 50
     for table in ("chat_events", "intent_outcomes"):
         answered = await pg.fetch(f"SELECT intent_event_id::text, emitter_seq FROM agent.{table}")
-        assert sorted(row[0] for row in answered) == sorted(events)
+        assert sorted(row[0] for row in answered) == events
         rows += answered
     assert sorted(row["emitter_seq"] for row in rows) == list(range(1, 3 * len(events) + 1))
 
@@ -274,65 +280,41 @@ async def test_instrument_again_after_uninstrument(
 
 
 @pytest.mark.parametrize("listed", ["intent_events", "otlp,intent_events", "otlp, intent_events ,console"])
-async def test_two_doors_give_one_row(
-    pg: Database, writer_dsn: str, provider: TracerProvider, monkeypatch: pytest.MonkeyPatch, listed: str
-) -> None:
+def test_two_doors_give_one_row(pg: Database, writer_dsn: str, monkeypatch: pytest.MonkeyPatch, listed: str) -> None:
     """Where OTEL_TRACES_EXPORTER names intent_events the SDK has an exporter too, and each row is there once."""
     monkeypatch.setenv("INTENT_EVENTS_DSN", writer_dsn)
     monkeypatch.setenv("OTEL_TRACES_EXPORTER", listed)
-    provider.add_span_processor(BatchSpanProcessor(IntentEventsSpanExporter()))
-    IntentEventsInstrumentor().instrument(tracer_provider=provider)
-    traces = [handle("one") for _ in range(20)]
-    assert all(trace.telemetry_persisted for trace in traces)
+    door = Door(None, timeout_s=10.0)
+    IntentEventsInstrumentor().instrument(tracer_provider=door.provider)
+    traces: list[IntentTrace] = []
+    costs_ns: list[int] = []
+    for _ in range(20):
+        began = perf_counter_ns()
+        traces.append(handle("one"))
+        costs_ns.append(perf_counter_ns() - began)
+    durable = {str(trace.event_id): trace.telemetry_persisted for trace in traces}
     IntentEventsInstrumentor().uninstrument()
-    provider.shutdown()
+    door.close()
     assert all(trace.telemetry_committed for trace in traces)
-    assert await pg.fetchval(_COUNT) == 20
-
-
-SAME: Final = """
-import sys
-from intent_events_exporter import IntentEventsSpanProcessor
-from support.records import span_view
-processor = IntentEventsSpanProcessor()
-for number in range(300):
-    assert processor.accept(span_view(number))
-assert processor.force_flush()
-processor.shutdown()
-"""
-
-
-async def test_the_same_records_from_two_processes_at_once(pg: Database, writer_dsn: str, tmp_path: Path) -> None:
-    """Processes that hand in the same records at the same time store each once, whoever is first."""
-    env = {"INTENT_EVENTS_DSN": writer_dsn, "INTENT_EVENTS_SPOOL_DIR": str(tmp_path / "spool")}
-    results: list[tuple[int, str]] = []
-
-    def run() -> None:
-        ran = run_app("-c", SAME, env=env)
-        results.append((ran.returncode, ran.stderr))
-
-    threads = [threading.Thread(target=run) for _ in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert results == [(0, "")] * 2
-    stored = await pg.fetch("SELECT span_id FROM agent.intent_events")
-    assert sorted(row[0] for row in stored) == sorted(f"{span_view(number).span_id:016x}" for number in range(300))
-    assert not list((tmp_path / "spool").glob("*/*.spool"))
+    by_exporter = {f"exporter.records:{what}": n for what, n in door.counted().items()}
+    assert sum(by_exporter.values()) == 20
+    found = accounted(pg, Notes(durable, costs_ns, {"exporter": told_by(by_exporter)}))
+    assert found == all_stored(20, duplicate=20), "what both doors have handed in are forty records"
 
 
 def test_without_an_address_nothing_is_attached(
     provider: TracerProvider, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Without INTENT_EVENTS_DSN the host's own exporters get the spans, and nobody complains of a choice."""
+    """Without INTENT_EVENTS_DSN the host's own exporters get the spans, and one line says that there are no rows."""
     memory = InMemorySpanExporter()
     provider.add_span_processor(SimpleSpanProcessor(memory))
     monkeypatch.setenv("INTENT_EVENTS_DSN", "")
+    monkeypatch.setattr(undelivered, "_has_door", threading.Event())
     IntentEventsInstrumentor().instrument(tracer_provider=provider)
     assert not handle("one").telemetry_persisted
     assert len(memory.get_finished_spans()) == 1
-    assert not said(caplog)
+    (line,) = said(caplog)
+    assert "this process stores no rows: set INTENT_EVENTS_DSN" in line
 
 
 @pytest.mark.parametrize(

@@ -103,6 +103,10 @@ def test_the_command(stored: Database, ring: str) -> None:
     assert "Zebedee" not in ran.out + ran.err
     told = json.loads(run("--format", "json", INTENT_EVENTS_DSN=stored.dsn, INTENT_EVENTS_HASH_KEYRING=ring).out)
     assert (told["n"], told["by"], len(told["events"])) == (3, "utterance", 3)
+    terminal = run(INTENT_EVENTS_DSN=stored.dsn, INTENT_EVENTS_HASH_KEYRING=ring, COLUMNS="80", FORCE_COLOR="1")
+    for event in told["events"]:
+        assert event["event_id"] in ran.out
+        assert event["event_id"] in terminal.out
 
 
 def test_what_was_not_said(stored: Database, ring: str) -> None:

@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+from pathlib import Path
+
 import pytest
 import typer
 from typer.testing import CliRunner, Result
@@ -31,6 +33,20 @@ def test_migrate_and_check(empty_pg: Database) -> None:
     after = run(INTENT_EVENTS_DSN=empty_pg.dsn, INTENT_EVENTS_MIGRATE_CHECK="true")
     assert after.exit_code == 0
     assert f"at revision {HEAD}, the newest" in after.stdout
+
+
+def test_the_address_from_a_file(empty_pg: Database, tmp_path: Path) -> None:
+    """The file of an application gives the address where neither flag nor variable does; a missing one is named."""
+    file = tmp_path / "dsn"
+    file.write_text(f"{empty_pg.dsn}\n")
+    assert run("--check", INTENT_EVENTS_DSN_FILE=str(file)).exit_code == 1
+    assert run(INTENT_EVENTS_DSN_FILE=str(file)).exit_code == 0
+    assert run("--check", INTENT_EVENTS_DSN_FILE=str(file)).exit_code == 0
+    assert run("--check", INTENT_EVENTS_DSN=AWAY, INTENT_EVENTS_DSN_FILE=str(file)).exit_code == 3
+    missing = run(INTENT_EVENTS_DSN_FILE=str(tmp_path / "none"))
+    assert (missing.exit_code, missing.stdout) == (2, "")
+    assert "INTENT_EVENTS_DSN_FILE" in missing.stderr
+    assert run("--sql", INTENT_EVENTS_DSN_FILE=str(tmp_path / "none")).exit_code == 0
 
 
 @pytest.mark.parametrize("flags", [(), ("--check",)])

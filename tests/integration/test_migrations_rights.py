@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+# pyright: reportPrivateUsage=false
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -6,6 +7,7 @@ import asyncpg
 import pytest
 
 from intent_events.demo.postgres import EmbeddedPostgres
+from intent_events.store import migrate as migrations
 from intent_events.store.migrate import migrate
 from support.postgres import Database
 from support.stored import EVENT, insert, key_at
@@ -149,15 +151,27 @@ async def test_without_the_right_to_make_roles() -> None:
         result = await migrate(server.dsn("theirs", "plain"))
         theirs = Database(server.dsn("theirs"))
         assert await theirs.fetchval("SELECT count(*) FROM pg_roles WHERE rolname LIKE 'intent%'") == 0
-        for notice in result.notices:
-            statements = notice.partition("let an administrator run: ")[2].partition("\n")[0]
-            assert statements
-            await theirs.execute(statements)
+        (notice,) = result.notices
+        roles = ("intent_writer", "intent_reviewer", "intent_tuner", "intent_owner")
+        assert notice.startswith(f"roles {', '.join(roles)} are missing: let an administrator run: CREATE ROLE ")
+        # As long as they are missing it is said again, of those that are.
+        assert (await migrate(server.dsn("theirs", "plain"))).notices == (notice,)
+        await theirs.execute("CREATE ROLE intent_writer NOLOGIN")
+        (notice,) = (await migrate(server.dsn("theirs", "plain"))).notices
+        assert notice.startswith(f"roles {', '.join(roles[1:])} are missing: ")
+        await theirs.execute(notice.partition("let an administrator run: ")[2])
         await theirs.execute("SELECT agent.enroll('app', 'intent_writer'), agent.enroll('bi', 'intent_reviewer')")
         statement, values = insert("intent_events", ROWS["intent_events"])
         await Database(server.dsn("theirs", "app")).execute(statement, *values)
         assert await Database(server.dsn("theirs", "bi")).fetchval("SELECT count(*) FROM v_intent_events") == 1
         assert (await migrate(server.dsn("theirs", "plain"))).notices == ()
+
+
+async def test_other_words_of_the_server(monkeypatch: pytest.MonkeyPatch, empty_pg: Database) -> None:
+    """What else the server has to say while migrating is told in its own words alone."""
+    shouting = ("DO $$ BEGIN RAISE WARNING 'mind the gap' USING HINT = 'step over it'; END $$", *migrations._PRELUDE)
+    monkeypatch.setattr(migrations, "_PRELUDE", shouting)
+    assert (await migrate(empty_pg.dsn)).notices == ("mind the gap",)
 
 
 async def test_in_a_schema_that_an_administrator_made() -> None:

@@ -59,17 +59,23 @@ async def test_every_view_has_day_synthetic_and_n(pg: Database) -> None:
 
 
 async def test_top_clarify_verbs(pg: Database) -> None:
-    """The verb is the best candidate that policy left, with its runner-up; other outcomes do not count."""
+    """The verb is the best candidate that policy left, with its runner-up; other outcomes do not count.
+
+    Where there is no list after policy, as without a policy step, it is the best one before it.
+    """
     asked = {"outcome": "clarify_verb", "verb_candidates_pre": candidates("z.z")}
     for _ in range(2):
         await add_event(pg, NOON, **asked, verb_candidates_post=candidates("a.a", "b.b", "c.c"))
     await add_event(pg, NOON, **asked, verb_candidates_post=candidates("a.a"), synthetic=True)
     await add_event(pg, NOON, **asked)
+    await add_event(pg, NOON, **asked, verb_candidates_post="[]")
+    await add_event(pg, NOON, outcome="clarify_verb")
     await add_event(pg, NOON, chosen_verb_fqn="a.a", verb_candidates_post=candidates("a.a", "b.b"))
     assert await rows_of(pg, "v_intent_top_clarify_verbs") == {
         (DAY, False, "a.a", "b.b", 2),
         (DAY, True, "a.a", None, 1),
-        (DAY, False, None, None, 1),
+        (DAY, False, "z.z", None, 1),
+        (DAY, False, None, None, 2),
     }
 
 

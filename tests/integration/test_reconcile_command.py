@@ -121,6 +121,7 @@ def test_a_removed_row_is_missing(pg: Database, spool: Spool) -> None:
     assert table.code == 1
     assert "1 record of 1 process missing." in table.out
     assert str(FIRST) in table.out
+    assert str(FIRST) in run("--dsn", pg.dsn, COLUMNS="80", FORCE_COLOR="1").out
     assert "disk_full" in table.out
     markdown = run("--dsn", pg.dsn, "--format", "markdown")
     assert markdown.code == 1
@@ -140,6 +141,19 @@ def test_a_lost_spool_of_this_host_is_missing(pg: Database, spool: Spool) -> Non
     ran = run("--format", "json", "--dsn", pg.dsn)
     assert ran.code == 1
     assert (ran.ledger.total.spooled, ran.ledger.total.missing) == (1, 1)
+
+
+@pytest.mark.usefixtures("spool")
+def test_the_address_from_a_file(pg: Database, tmp_path: Path) -> None:
+    """The file of an application gives the address where neither flag nor variable does; a missing one is named."""
+    file = tmp_path / "dsn"
+    file.write_text(f"{pg.dsn}\n")
+    assert run(INTENT_EVENTS_DSN_FILE=str(file)).code == 0
+    nowhere = "postgresql://localhost:1/none"
+    assert run(INTENT_EVENTS_DSN=nowhere, INTENT_EVENTS_DSN_FILE=str(file)).code == 3
+    missing = run(INTENT_EVENTS_DSN_FILE=str(tmp_path / "none"))
+    assert (missing.code, missing.out) == (2, "")
+    assert "INTENT_EVENTS_DSN_FILE" in missing.err
 
 
 @pytest.mark.usefixtures("spool")

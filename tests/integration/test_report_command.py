@@ -137,13 +137,23 @@ def test_markdown_is_rectangular_and_has_every_section(week: Database) -> None:
         assert widths or "none in this window (n = " in section
 
 
+_LONG = "an.extraordinarily-long-verb-that-" + "goes-on-" * 20
+
+
 @pytest.mark.parametrize("width", [60, 80, 100, 140])
 def test_no_line_is_wider_than_the_terminal(week: Database, width: int) -> None:
     """The table fits the terminal, and never takes more than 100 columns."""
-    put(week, 1, "error", verb="an.extraordinarily-long-verb-that-" + "goes-on-" * 20)
-    ran = run("--dsn", week.dsn, COLUMNS=str(width))
+    put(week, 1, "error", verb=_LONG)
+    ran = run("--dsn", week.dsn, COLUMNS=str(width), FORCE_COLOR="1")
     assert ran.code == 0
-    assert max(len(line.rstrip()) for line in ran.out.splitlines()) <= min(width, 100)
+    lines = [re.sub(r"\x1b\[[\d;]*m", "", line).rstrip() for line in ran.out.splitlines()]
+    assert max(map(len, lines)) <= min(width, 100)
+
+
+def test_nothing_is_folded_for_a_pipe(week: Database) -> None:
+    """A verb that is wider than any terminal is in one piece for whoever searches the output."""
+    put(week, 1, "error", verb=_LONG)
+    assert _LONG in run("--dsn", week.dsn, COLUMNS="80").out
 
 
 @pytest.mark.parametrize("output_format", ["table", "json"])
@@ -175,6 +185,20 @@ def test_every_flag_has_its_variable(week: Database) -> None:
     )
     found = json.loads(ran.out)
     assert (found["n"], found["scope"], found["window"]["since"]) == (0, "nowhere", "2026-11-16T00:00:00Z")
+
+
+def test_the_address_from_a_file(week: Database, tmp_path: Path) -> None:
+    """The file of an application gives the address where neither flag nor variable does; a missing one is named."""
+    file = tmp_path / "dsn"
+    file.write_text(f"{week.dsn}\n")
+    ran = run(INTENT_EVENTS_DSN_FILE=str(file))
+    assert (ran.code, ran.err) == (0, "")
+    nowhere = "postgresql://localhost:1/none"
+    assert run("--dsn", nowhere, INTENT_EVENTS_DSN=week.dsn, INTENT_EVENTS_DSN_FILE=str(file)).code == 3
+    assert run(INTENT_EVENTS_DSN=nowhere, INTENT_EVENTS_DSN_FILE=str(file)).code == 3
+    missing = run(INTENT_EVENTS_DSN_FILE=str(tmp_path / "none"))
+    assert (missing.code, missing.out) == (2, "")
+    assert "INTENT_EVENTS_DSN_FILE" in missing.err
 
 
 def test_help_names_every_variable() -> None:
@@ -241,10 +265,12 @@ def test_an_empty_database_is_no_zero(empty_pg: Database) -> None:
 
 
 def test_the_writer_may_not_read(week: Database, writer_dsn: str) -> None:
-    """A role that may only insert gets exit code 3 and is told that a role that may read is needed."""
-    could_not_ask(
-        run("--dsn", writer_dsn), "permission denied for view v_reader_scopes", "grant this right to its role"
-    )
+    """A role that may only insert gets exit code 3 and is told which login to use, not to be given more rights."""
+    ran = run("--dsn", writer_dsn)
+    could_not_ask(ran, "permission denied for view v_reader_scopes", "use a login that may: ")
+    assert "intent_reviewer reports" in ran.err
+    assert "docs/security.md" in ran.err
+    assert "grant" not in ran.err
     assert week.fetchval_now("SELECT count(*) FROM agent.intent_events") == 15
 
 

@@ -52,6 +52,7 @@ def utterance(random: Random, at: datetime, **given: Any) -> Record:
         "chosen_verb_fqn": random.choice([None, *VERBS]),
         "forced_verb_fqn": random.choice([None, None, *VERBS]),
         "prompt_version": random.choice([None, "v1", "v2"]),
+        "verb_candidates_pre": random.choice([None, [], [{"verb": v} for v in few(random, VERBS)]]),
         "verb_candidates_post": random.choice(
             [None, [], *([{"verb": v} for v in few(random, VERBS)] for _ in range(4))]
         ),
@@ -151,7 +152,9 @@ def expected(
         candidates: list[dict[str, str]] = row["verb_candidates_post"] or []
         verbs = [candidate["verb"] for candidate in candidates]
         if row["outcome"] == "clarify_verb":
-            clarify[(*verbs, None, None)[0], (*verbs, None, None)[1] if verbs else None] += 1
+            found = row["verb_candidates_pre"] if row["verb_candidates_post"] is None else candidates
+            asked_about = [candidate["verb"] for candidate in found or ()]
+            clarify[(*asked_about, None)[0], (*asked_about, None, None)[1] if asked_about else None] += 1
         if forced is not None and forced != chosen:
             overrides[forced, chosen] += 1
         reasons = listed(row, "semreg_denied_reasons")

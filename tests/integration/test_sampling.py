@@ -4,7 +4,8 @@
 import random
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, Final
+from time import perf_counter_ns
+from typing import Any, Final, NamedTuple
 
 import pytest
 from opentelemetry import trace as trace_api
@@ -32,6 +33,7 @@ from intent_events import (
     record_utterance,
     stage,
 )
+from support.hosts import Notes, accounted, all_stored
 from support.postgres import Database
 from support.records import HASH_KEY
 
@@ -132,8 +134,24 @@ def around(number: int, tracer: Tracer) -> AbstractContextManager[Any]:
             return tracer.start_as_current_span("/health" if number % 8 == 3 else "/chat")
 
 
-def traffic(sampler: Sampler) -> tuple[list[ReadableSpan], list[ReadableSpan], list[IntentTrace]]:
-    """Handle utterances of every kind under a sampler: spans that a backend gets, all recorded ones, and the traces."""
+class Traffic(NamedTuple):
+    """What came of utterances of every kind.
+
+    Attributes:
+        exported: spans that a backend gets.
+        recorded: all that were recorded, sampled or not.
+        traces: what the handlers found.
+        notes: event ids, whether each was durable, and what a handler took with all that it calls.
+    """
+
+    exported: list[ReadableSpan]
+    recorded: list[ReadableSpan]
+    traces: list[IntentTrace]
+    notes: Notes
+
+
+def traffic(sampler: Sampler) -> Traffic:
+    """Handle utterances of every kind under a sampler."""
     provider = TracerProvider(sampler=sampler, id_generator=_Seeded(), shutdown_on_exit=False)
     memory, ended = InMemorySpanExporter(), _Ended()
     for processor in (SimpleSpanProcessor(memory), ended):
@@ -141,14 +159,18 @@ def traffic(sampler: Sampler) -> tuple[list[ReadableSpan], list[ReadableSpan], l
     IntentEventsInstrumentor().instrument(tracer_provider=provider)
     tracer = provider.get_tracer("host")
     traces: list[IntentTrace] = []
+    costs_ns: list[int] = []
     for number in range(ROUNDS):
         with around(number, tracer):
+            began = perf_counter_ns()
             traces.append(nest("one", tracer))
+            costs_ns.append(perf_counter_ns() - began)
             record_reply(traces[-1].event_id, "two")
             record_outcome(traces[-1].event_id, "picked")
     IntentEventsInstrumentor().uninstrument()
     provider.shutdown()
-    return list(memory.get_finished_spans()), ended.spans, traces
+    notes = Notes({str(trace.event_id): trace.telemetry_persisted for trace in traces}, costs_ns)
+    return Traffic(list(memory.get_finished_spans()), ended.spans, traces, notes)
 
 
 def shape(spans: Sequence[ReadableSpan]) -> list[tuple[Any, ...]]:
@@ -161,9 +183,9 @@ async def test_sampling_loses_no_row_and_is_not_changed(
     pg: Database, writer_dsn: str, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     """Each utterance is a row that says whether its trace exists, and the backend gets the spans that it got before."""
-    before, recorded_before, _ = traffic(SAMPLERS[name])
+    before, recorded_before, *_ = traffic(SAMPLERS[name])
     monkeypatch.setenv("INTENT_EVENTS_DSN", writer_dsn)
-    exported, recorded, traces = traffic(SAMPLERS[name])
+    exported, recorded, traces, notes = traffic(SAMPLERS[name])
     assert shape(exported) == shape(before)
 
     forced = {id_of(span) for span in recorded} - {id_of(span) for span in recorded_before}
@@ -171,9 +193,8 @@ async def test_sampling_loses_no_row_and_is_not_changed(
         *("handle_utterance", "intent.reply", "intent.outcome")
     }, "neither nested calls nor stages are forced on"
 
+    assert accounted(pg, notes) == all_stored(ROUNDS)
     rows = await pg.fetch("SELECT * FROM agent.intent_events")
-    assert sorted(row["event_id"] for row in rows) == sorted(trace.event_id for trace in traces)
-    assert len(rows) == ROUNDS
     at_backend = {id_of(span)[1] for span in exported}
     for row in rows:
         assert row["trace_sampled"] == (row["span_id"] in at_backend)

@@ -312,7 +312,7 @@ def test_nobody_to_ask(empty_pg: Database, writer_dsn: str) -> None:
     """No server, no schema, no right to read: exit 3 with the reason, and no figures that look like none."""
     for dsn, why in (
         ("postgresql://app:pass-word@127.0.0.1:1/nowhere", "no connection"),
-        (empty_pg.dsn, "is not migrated"),
+        (empty_pg.dsn, "is not migrated: it has no tables in schema agent; run `intent-events migrate`"),
         (writer_dsn, "permission denied"),
     ):
         ran = run("--dsn", dsn)

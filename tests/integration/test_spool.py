@@ -5,7 +5,6 @@
 import logging
 import os
 import shutil
-import stat
 import threading
 from collections.abc import Callable, Iterator
 from importlib import import_module
@@ -32,7 +31,6 @@ from support.spool_process import (
 )
 
 _MODULE = "intent_events_exporter.spool.spool"
-_NOBODY = 65_534
 
 
 @pytest.fixture
@@ -52,24 +50,6 @@ def spool(new_spool: Callable[..., Spool]) -> Spool:
 
 
 # --- The folder
-
-
-def test_nobody_else_may_look(folder: Path, new_spool: Callable[..., Spool]) -> None:
-    """Folders are 0700 and files 0600 whatever the umask, and a folder that was too open is closed to others."""
-    folder.mkdir(parents=True)
-    folder.chmod(0o777)
-    before = os.umask(0)
-    try:
-        left_by_the_dead(folder, encode_header(1) + b"torn")
-        spool = new_spool()
-        spool.append(b"record")
-        adopted(spool)
-    finally:
-        os.umask(before)
-    paths = [folder, *folder.rglob("*")]
-    modes = {path.relative_to(folder): stat.S_IMODE(path.stat().st_mode) for path in paths}
-    assert modes == {path.relative_to(folder): 0o700 if path.is_dir() else 0o600 for path in paths}
-    assert sum(path.is_file() for path in paths) == 3
 
 
 def test_nothing_is_made_before_the_first_record(folder: Path, spool: Spool) -> None:
@@ -128,26 +108,6 @@ def test_a_planted_folder_is_refused(folder: Path, spool: Spool, plant: Callable
     assert spool.adopt() is None
     spool.refresh()
     assert sorted(folder.parent.rglob("*")) == found
-
-
-def test_the_folder_of_another_user_is_refused(folder: Path, spool: Spool) -> None:
-    """Nothing is written to a folder of another user's, nor read from it: they may have planted what is there."""
-    if os.geteuid():
-        spool = Spool(Path("/usr"), max_bytes=PLENTY)
-    else:
-        left_by_the_dead(folder, encode_header(1) + encode_frame(b"forged", 1))
-        os.chown(folder, _NOBODY, _NOBODY)
-    with pytest.raises(SpoolError, match=r"EPERM.*INTENT_EVENTS_SPOOL_DIR") as refused:
-        spool.append(b"record")
-    assert refused.value.reason is Refusal.SPOOL_UNWRITABLE
-    assert spool.adopt() is None
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
-def test_what_another_user_planted_is_not_adopted(folder: Path, spool: Spool) -> None:
-    """A folder in ours that belongs to another user is left alone."""
-    os.chown(left_by_the_dead(folder, encode_header(1) + encode_frame(b"forged", 1)), _NOBODY, _NOBODY)
-    assert spool.adopt() is None
 
 
 @pytest.mark.skipif(not namespaces(), reason="this user may not mount a file system of their own")

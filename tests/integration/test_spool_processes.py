@@ -20,6 +20,7 @@ import pytest
 from intent_events_exporter.spool import Refusal, Spool, look
 from intent_events_exporter.spool.file import Segment
 from intent_events_exporter.spool.folder import ASIDE, Home, owners_in
+from intent_events_exporter.spool.patience import patient
 from intent_events_exporter.spool.segment import encode_frame, encode_header
 from support.spool_process import PLENTY, adopted, drained, left_by_the_dead, refusal, spools, started
 from support.waiting import until
@@ -333,7 +334,7 @@ def test_a_fork_in_the_middle_of_an_append(folder: Path, spool: Spool, monkeypat
 
 def test_a_thread_that_died_in_it(spool: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
     """A lock that is never let go, as by a thread that the interpreter stopped at its end, does not hang the host."""
-    monkeypatch.setattr(f"{_MODULE}._PATIENCE_S", 0.05)
+    monkeypatch.setattr(spool._chain, "patient", patient(spool._chain.lock, 0.05))
     spool.append(b"0")
     held, done = threading.Event(), threading.Event()
 

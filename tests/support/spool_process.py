@@ -201,7 +201,7 @@ def _outgrow(folder: Path) -> None:
 
 def _fill_disk(folder: Path) -> None:
     """Append until the disk is full, release everything, and append again."""
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "spool", folder], check=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k,mode=700", "spool", folder], check=True)
     spool = Spool(folder, max_bytes=PLENTY, segment_bytes=64 << 10, fsync=Fsync.INTERVAL)
     count, reason = filled(spool)
     again = refusal(spool, numbered(0))

@@ -194,15 +194,6 @@ def test_what_was_dropped_long_ago_is_only_counted(monkeypatch: pytest.MonkeyPat
     assert dropped() == {"spool_full": 495, "disk_full": 495}
 
 
-def test_a_drop_in_the_middle_of_another_waits_for_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A record that is dropped by a garbage collection in the middle of another drop is counted without waiting."""
-    monkeypatch.setattr(delivery, "_MOST_DROPPED", 2)
-    with vars(delivery)["_forgetting"]:
-        for key in range(5):
-            drop(key, "spool_full")
-    assert dropped() == {"spool_full": 5}
-
-
 def test_a_forked_child_has_dropped_nothing() -> None:
     """A child that is forked begins to count anew."""
     drop(1, "spool_full")

@@ -18,7 +18,6 @@ from intent_events.store.health import WRITTEN, Emitter, Health, Rights, Role
 
 RING: Final = KeyRing([HashKey("old", b"k" * 16), HashKey("new", b"l" * 16, 1)])
 INSERT: Final = Rights(there=True, may=frozenset({"INSERT"}))
-NO_TABLE: Final = Rights(there=False, may=frozenset())
 ROLE: Final = Role(
     "app",
     superuser=False,
@@ -48,6 +47,7 @@ PROBED: Final = Probed(
 )
 SPOOL: Final = SpoolSeen("/var/spool/ie", there=True, used_bytes=10, max_bytes=1000)
 STREAM: Final = 900.0
+MISSING: Final = "RuntimeError: Requested component '{}' not found in entry point '{}'"
 
 
 def by_name(checks: Iterator[Check]) -> dict[str, Check]:
@@ -66,12 +66,6 @@ def application(**facts: Any) -> dict[str, Check]:
 def spool(**facts: Any) -> dict[str, Check]:
     """What is said of a spool that is sound but for these facts."""
     return by_name(doctor.check_spool(SPOOL._replace(**facts)))
-
-
-def rights(**of_tables: str) -> Role:
-    """The role of an application with these rights on tables instead."""
-    changed = {table: Rights(there=True, may=frozenset(may.split())) for table, may in of_tables.items()}
-    return ROLE._replace(tables={**ROLE.tables, **changed})
 
 
 def test_sound_facts_are_fine() -> None:
@@ -148,6 +142,74 @@ def test_exporters_of_others(exporters: tuple[str, ...]) -> None:
     assert (check.status, check.remedy) == (Status.OK, "")
 
 
+@pytest.mark.parametrize(
+    ("why", "says", "remedy"),
+    [
+        (
+            MISSING.format("otlp_proto_grpc", "opentelemetry_traces_exporter"),
+            "does not start our instrumentor: RuntimeError: Requested component 'otlp_proto_grpc' not found",
+            "install opentelemetry-exporter-otlp, or set OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf, or OTEL_TRACES_EX",
+        ),
+        (
+            MISSING.format("zipkin", "opentelemetry_metrics_exporter"),
+            "does not start our instrumentor: RuntimeError: Requested component 'zipkin' not found",
+            "install the package that has it, or name another in OTEL_METRICS_EXPORTER",
+        ),
+        (
+            MISSING.format("x", "opentelemetry_id_generator"),
+            "Requested component 'x' not found",
+            "install the package that has it, or name another in the OTEL_* variable",
+        ),
+        ("ValueError", "does not start our instrumentor (ValueError)", "its log says why"),
+        ("", "does not start our instrumentor", "its log says why"),
+    ],
+)
+def test_an_application_that_does_not_start(why: str, says: str, remedy: str) -> None:
+    """What the process said of its failure is shown, and the remedy is that of this failure."""
+    probed = PROBED.model_copy(update={"instrumented": False})
+    check = by_name(doctor.check_application(probed, why=why))["instrumented"]
+    assert check.status is Status.FAIL
+    assert says in check.detail
+    assert remedy in check.remedy
+    cut = by_name(doctor.check_application("a process ended", why=why))["instrumented"]
+    assert cut.detail.startswith("a process ended")
+    assert remedy in cut.remedy
+
+
+def test_a_target_whose_own_import_is_missing() -> None:
+    """A module that is spelled right and needs what is not installed is told so, and its spelling is not doubted."""
+    needs = TargetSeen(target="a:b", error="ModuleNotFoundError of numpy")
+    misspelt = TargetSeen(target="aa:b", error="ModuleNotFoundError")
+    check = application(targets=(needs,))["targets"]
+    assert (check.status, check.detail) == (Status.FAIL, "cannot be wrapped: a:b (ModuleNotFoundError of numpy)")
+    assert "install" in check.remedy
+    assert "spelling" not in check.remedy
+    both = application(targets=(needs, misspelt))["targets"].remedy
+    assert "install" in both
+    assert "spelling" in both
+
+
+def test_stages() -> None:
+    """A target of a stage is told with its stage, and does not stand for a handler."""
+    stages = {"shop:rank": "discover"}
+    ranked = TargetSeen(target="shop:rank", wrapped=True)
+
+    def targets(*seen: TargetSeen) -> Check:
+        probed = PROBED.model_copy(update={"targets": seen})
+        return by_name(doctor.check_application(probed, stages=stages))["targets"]
+
+    both = targets(*PROBED.targets, ranked)
+    assert (both.status, both.detail) == (Status.OK, "wrapped: shop:handle, shop:rank (stage discover)")
+    alone = targets(ranked)
+    assert (alone.status, alone.detail[:10]) == (Status.OK, "none named")
+    assert "shop:rank (stage discover)" in alone.detail
+    wrong = targets(*PROBED.targets, TargetSeen(target="shop:rank", error="AttributeError"))
+    assert (wrong.status, wrong.detail) == (
+        Status.FAIL,
+        "cannot be wrapped: shop:rank (stage discover, AttributeError)",
+    )
+
+
 def test_an_application_that_could_not_be_tried() -> None:
     """When nobody could look, one check fails with the reason, and nothing else is claimed."""
     checks = by_name(doctor.check_application("it took too long"))
@@ -201,58 +263,15 @@ def test_a_hash_key(settings: dict[str, str], status: Status, says: str) -> None
     assert "kkkk" not in check.model_dump_json()
 
 
-@pytest.mark.parametrize(
-    ("role", "status", "says"),
-    [
-        (ROLE._replace(superuser=True), Status.WARN, "superuser"),
-        (ROLE._replace(may_create=True), Status.WARN, "CREATE in schema agent"),
-        (rights(chat_events="INSERT DELETE"), Status.WARN, "DELETE of agent.chat_events"),
-        (rights(emitters="INSERT SELECT"), Status.OK, "may INSERT"),
-        (rights(emitters="SELECT"), Status.FAIL, "lacks the right INSERT on agent.emitters"),
-        (ROLE._replace(may_use=False), Status.FAIL, "lacks USAGE on schema agent"),
-        (rights(emitters="UPDATE")._replace(superuser=True), Status.FAIL, "lacks the right INSERT"),
-    ],
-)
-def test_a_role(role: Role, status: Status, says: str) -> None:
-    """A role that cannot INSERT fails, one that can do more is warned of, and reading is no fault."""
-    check = doctor.check_role(role)
-    assert check.status is status
-    assert says in check.detail
-
-
-def test_a_schema() -> None:
-    """A missing table and an old revision fail; a revision that may not be read is not guessed at."""
-    missing = HEALTH._replace(role=ROLE._replace(tables={**ROLE.tables, "emitters": NO_TABLE}))
-    assert doctor.check_schema(missing, "", at_head=False).status is Status.FAIL
-    behind = doctor.check_schema(HEALTH, "db is at revision 1: run `intent-events migrate`", at_head=False)
-    assert (behind.status, behind.remedy) == (Status.FAIL, "run `intent-events migrate`")
-    unread = HEALTH._replace(reads_version=False)
-    assert doctor.check_schema(unread, "permission denied", at_head=False).status is Status.SKIP
-
-
-@pytest.mark.parametrize(
-    ("facts", "status"),
-    [
-        ({"row_age_s": 10_000.0, "beat_age_s": 800.0}, Status.OK),
-        ({"row_age_s": 900.0, "beat_age_s": None}, Status.OK),
-        ({"row_age_s": 901.0, "beat_age_s": None}, Status.WARN),
-        ({"row_age_s": None, "beat_age_s": None}, Status.WARN),
-        ({"row_age_s": None, "beat_age_s": None, "reads_rows": False}, Status.SKIP),
-    ],
-)
-def test_a_stream(facts: dict[str, Any], status: Status) -> None:
-    """Silence is a warning; not being allowed to look is not silence."""
-    assert doctor.check_stream(HEALTH._replace(**facts), STREAM).status is status
-
-
-def test_emitters() -> None:
-    """Drops are summed by reason; a process is silent when it stopped with records in its spool, and not when idle."""
-    lost = [Emitter("shop", "h", 1, 5.0, 0, {"disk_full": 2}), Emitter("shop", "h", 2, 5.0, 0, {"disk_full": 1})]
-    check = doctor.check_emitters(HEALTH._replace(emitters=tuple(lost)))
-    assert (check.status, "3 records dropped (disk_full 3)" in check.detail) == (Status.WARN, True)
-    for age_s, spooled, status in ((301.0, 1, Status.WARN), (299.0, 1, Status.OK), (9999.0, 0, Status.OK)):
-        emitters = (Emitter(None, None, None, age_s, spooled, {}),)
-        assert doctor.check_emitters(HEALTH._replace(emitters=emitters)).status is status
+def test_settings() -> None:
+    """What cannot be used fails; what is only odd is warned of, with what to do; both are told at once."""
+    odd = ["nothing reads INTENT_EVENTS_PREVIEWS: did you mean INTENT_EVENTS_PREVIEW?"]
+    check = doctor.check_settings([], odd)
+    assert (check.status, check.detail) == (Status.WARN, odd[0])
+    assert check.remedy
+    both = doctor.check_settings(["INTENT_EVENTS_HEARTBEAT: write 30s"], odd)
+    assert both.status is Status.FAIL
+    assert both.detail == f"INTENT_EVENTS_HEARTBEAT: write 30s; {odd[0]}"
 
 
 def test_what_could_not_be_read_is_not_called_fine() -> None:
@@ -334,11 +353,19 @@ SPOOLS: Final = st.builds(
 )
 
 
-@given(health=HEALTHS, seen=SPOOLS, probed=st.builds(Probed), exporters=st.lists(TEXTS | st.just("intent_events")))
-def test_every_complaint_has_a_remedy(health: Health, seen: SpoolSeen, probed: Probed, exporters: list[str]) -> None:
+@given(
+    health=HEALTHS,
+    seen=SPOOLS,
+    probed=st.builds(Probed),
+    exporters=st.lists(TEXTS | st.just("intent_events")),
+    why=TEXTS,
+)
+def test_every_complaint_has_a_remedy(
+    health: Health, seen: SpoolSeen, probed: Probed, exporters: list[str], why: str
+) -> None:
     """Whatever the facts are, nothing raises, names are unique, and each warning and failure says what to do."""
     checks = [
-        *doctor.check_application(probed, exporters),
+        *doctor.check_application(probed, exporters, why=why),
         *doctor.check_spool(seen),
         doctor.check_database(health),
         doctor.check_schema(health, "somewhere: do this", at_head=False),
@@ -352,6 +379,25 @@ def test_every_complaint_has_a_remedy(health: Health, seen: SpoolSeen, probed: P
     for check in named.values():
         assert bool(check.remedy) or check.status in (Status.OK, Status.SKIP), check
         assert check.detail
+
+
+@pytest.mark.parametrize(
+    ("statuses", "asked", "end"),
+    [
+        ("ok ok", True, "Everything is as it should be."),
+        ("ok skip", True, "Everything that could be looked at is as it should be."),
+        ("ok warn skip", True, "Nothing failed; something is not as it should be."),
+        ("ok fail", True, "Something failed: until it is mended, records may be lost, late or incomplete."),
+        ("fail skip", False, "The database could not be asked: what arrived is not known."),
+    ],
+)
+def test_the_last_sentence(statuses: str, asked: bool, end: str) -> None:  # noqa: FBT001 - a parameter of pytest
+    """What is said of all checks together is true: nothing is called fine that was not looked at."""
+    checks = [Check(name=f"c{place}", status=Status(name), detail="d") for place, name in enumerate(statuses.split())]
+    console = Console(width=200)
+    with console.capture() as capture:
+        show_table(Diagnosis.of(checks, asked=asked), console)
+    assert capture.get().splitlines()[-2] == end
 
 
 @pytest.mark.parametrize("width", [80, 200])

@@ -10,10 +10,12 @@ from hypothesis import given
 
 from intent_events import HandlerMapping, IntentTrace, load_mapping, record_utterance
 from intent_events.errors import SettingsError
+from intent_events.instrument.current import set_recorder
 from intent_events.instrument.mapping import ArgumentReader, find_trace
 from unit.handlers import returning
 from unit.odd_values import ANYTHING, Hostile, HostileDict, HostileList, Unbound
-from unit.traced import UTTERANCE, Traced
+from unit.orchestrators import Start
+from unit.traced import SETTINGS, UTTERANCE, Traced, traced_by
 
 WHOLE = """
 [arguments]
@@ -61,6 +63,14 @@ def test_a_mapping_file(tmp_path: Path) -> None:
     assert load_mapping(write(tmp_path, "")) == HandlerMapping()
 
 
+def test_a_mapping_file_by_its_name(tmp_path: Path) -> None:
+    """The path may be a text, as in an example that somebody types."""
+    path = write(tmp_path, WHOLE)
+    assert load_mapping(str(path)) == load_mapping(path)
+    with pytest.raises(SettingsError, match=r"nowhere\.toml cannot be read"):
+        load_mapping("nowhere.toml")
+
+
 @pytest.mark.parametrize(
     ("text", "named"),
     [
@@ -73,7 +83,9 @@ def test_a_mapping_file(tmp_path: Path) -> None:
         ("[outcomes]\nOK = 3\n", ["gives OK in [outcomes] no text"]),
         ("[arguments]\nscope = ''\n", ["gives scope in [arguments] no text"]),
         ("[arguments.scope]\na = 1\n", ["gives scope in [arguments] no text"]),
-        ("[arguments\n", ["cannot be read (TOMLDecodeError)"]),
+        ("[arguments\n", ["cannot be read (TOMLDecodeError at line 1, column 11): give a readable TOML file"]),
+        ("[outcomes]\nOK = 'a'\nZebedee Quux", ["cannot be read (TOMLDecodeError at line 3, column 9)"]),
+        ("a = [", ["cannot be read (TOMLDecodeError at end of document)"]),
         ("a = " + "[" * 100_000, ["cannot be read (RecursionError)"]),
     ],
     ids=lambda value: value[:20] if isinstance(value, str) else "",
@@ -85,6 +97,7 @@ def test_what_is_wrong_with_a_mapping_file(text: str, named: list[str], tmp_path
         load_mapping(path)
     for part in [str(path), *named]:
         assert part in str(caught.value)
+    assert "Zebedee" not in str(caught.value)
 
 
 @pytest.mark.parametrize("path", ["nowhere.toml", ".", "\x00"])
@@ -166,6 +179,47 @@ def test_a_result_that_lacks_what_is_mapped(traced: Traced) -> None:
     handle = returning({"c": [1]}, record_utterance(mapping=mapping))
     handle(UTTERANCE)
     assert (traced.row.outcome, traced.row.scope, traced.row.dsl_hash) == ("unknown", None, None)
+
+
+def test_labels_of_a_flat_result(traced: Traced) -> None:
+    """A result that says nothing but a label of the mapping is a trace."""
+    handle = returning({"outcome": "DONE"}, record_utterance(mapping=HandlerMapping(outcomes={"DONE": "matched"})))
+    handle(UTTERANCE)
+    assert traced.row.outcome == "matched"
+
+
+def test_the_decorator_reads_the_mapping_of_the_settings(tmp_path: Path) -> None:
+    """INTENT_EVENTS_MAPPING counts for handlers that the decorator wraps; a mapping of their own comes first."""
+    settings = SETTINGS.model_copy(update={"mapping": write(tmp_path, "[result]\nscope = 'book'\n")})
+    with traced_by(Traced(settings=settings)) as traced:
+        returning({"book": "one", "shelf": "two"})(UTTERANCE)
+        own = HandlerMapping(result={"scope": ("shelf",)})
+        returning({"book": "one", "shelf": "two"}, record_utterance(mapping=own))(UTTERANCE)
+    assert [row.scope for row in traced.rows] == ["one", "two"]
+
+
+def test_the_decorator_reads_the_mapping_of_the_instrumentor(traced: Traced, instrumentor: Start) -> None:
+    """What instrument() is given counts for handlers that were decorated, and even called, before."""
+
+    @record_utterance
+    def handle(utterance: str, said: str, book: str) -> dict[str, str]:
+        assert utterance
+        assert said
+        return {"verdict": "matched", "book": book}
+
+    handle("hello", UTTERANCE, "one")
+    arguments = {"utterance": ("said",), "scope": ("book",)}
+    made = instrumentor(mapping=HandlerMapping(arguments=arguments, result={"outcome": ("verdict",)}))
+    handle("hello", UTTERANCE, "one")
+    made.uninstrument()
+    set_recorder(traced.recorder)
+    handle("hello", UTTERANCE, "one")
+    assert [(row.outcome, row.scope) for row in traced.rows] == [
+        ("unknown", None),
+        ("matched", "one"),
+        ("unknown", None),
+    ]
+    assert traced.rows[1].utterance_preview == "assign <name?> <number> as custodian"
 
 
 @given(ANYTHING)

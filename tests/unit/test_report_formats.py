@@ -17,6 +17,7 @@ from intent_events.cli.formats import (
     as_markdown,
     as_table,
     count,
+    fit,
     printable,
     share,
     stacked,
@@ -70,6 +71,40 @@ def test_a_terminal_gets_no_control_characters(rows: list[tuple[Cell, ...]], wid
     for line in in_terminal(sheet(rows), width).splitlines():
         assert line.isprintable()
         assert "\u202e" not in line
+
+
+ID = "6e43dc3d-8a8f-49d8-8659-475e4aa7c744"
+
+
+@pytest.mark.parametrize("width", [60, 80])
+def test_an_id_is_never_folded(width: int) -> None:
+    """An id stays whole, so that it can be copied, and what stands beside it is folded instead."""
+    rows: list[tuple[Cell, ...]] = [("a preview of what was said " * 4, ID, 1, 0.5), ("short", None, 2, 0.5)]
+    shown = in_terminal(sheet(rows), width)
+    assert ID in shown
+    assert max(map(len, shown.splitlines())) <= width
+
+
+def test_words_are_folded_like_any_text() -> None:
+    """A column with anything but ids in it is folded, so that no long word pushes the others out."""
+    rows: list[tuple[Cell, ...]] = [("said", ID, 1, 0.5), ("said", "x" * 200, 1, 0.5)]
+    shown = in_terminal(sheet(rows), 60)
+    assert max(map(len, shown.splitlines())) <= 60
+    assert "x" * 200 in "".join(re.findall("x+", shown))
+
+
+def test_only_a_terminal_has_a_width() -> None:
+    """Lines end where the terminal does, or at the most that a command takes; for a pipe nothing is folded."""
+    terminal = Console(file=io.StringIO(), width=80, force_terminal=True)
+    fit(terminal, 100)
+    assert terminal.width == 80
+    fit(terminal, 60)
+    assert terminal.width == 60
+    for piped in (Console(file=io.StringIO(), width=80), Console(file=io.StringIO())):
+        fit(piped, 60)
+        piped.print(as_table(sheet([("said " * 100, ID, 1, 0.5)])))
+        assert isinstance(piped.file, io.StringIO)
+        assert "said " * 99 in piped.file.getvalue()
 
 
 def test_markup_in_a_cell_is_text() -> None:

@@ -13,7 +13,7 @@ from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 
 from intent_events import Candidate, IntentTrace, Outcome, current_trace, record_utterance
 from intent_events.delivery import settle
-from intent_events.instrument.mapping import HandlerMapping
+from intent_events.instrument.mapping import FROM_ARGUMENTS, HandlerMapping
 from intent_events.mending import field_of
 from intent_events.rows import CandidateItem
 from intent_events.semconv import EVENT_ID
@@ -63,6 +63,7 @@ RESULTS: dict[str, Any] = {
     "a frozen trace": FrozenTrace,
     "a mapping that is a trace": lambda: dict(FIELDS),
     "an object that is a trace": lambda: SimpleNamespace(**FIELDS),
+    "a trace in a wider reply": lambda: {"text": "text", **FIELDS},
     "a trace beside a text called trace": lambda: {**FIELDS, "trace": "4bf92f3577b34da6"},
 }
 
@@ -77,6 +78,28 @@ def test_a_trace_in_the_result(kind: str, traced: Traced) -> None:
     assert (row.outcome, row.chosen_verb_fqn, row.scope) == ("matched", "cbu.assign-role", "book-1")
 
 
+@pytest.mark.parametrize("outcome", [*Outcome, *map(str, Outcome)], ids=str)
+@pytest.mark.parametrize("make", [dict[str, Any], SimpleNamespace])
+def test_a_flat_result_that_says_its_outcome(outcome: str, make: Any, traced: Traced) -> None:
+    """An outcome of the contract makes a trace of a result, whatever else it says: one without a verb has no more."""
+    returning(make(outcome=outcome, text="text"))(UTTERANCE)
+    assert traced.row.outcome == outcome
+
+
+@pytest.mark.parametrize("name", [name for name in TRACE_FIELDS if name not in {"outcome", *FROM_ARGUMENTS}])
+def test_a_flat_result_with_a_label_of_its_own(name: str, traced: Traced) -> None:
+    """A label that is none of ours is that of a trace beside a field that only a trace has."""
+    returning({"outcome": "shipped", name: ["date"]})(UTTERANCE)
+    assert traced.row.outcome == "shipped"
+    assert "outcome_unknown" in (traced.row.quality or ())
+
+
+def test_missing_arguments_of_a_flat_result(traced: Traced) -> None:
+    """What a question asks for is recorded with it."""
+    returning({"outcome": "clarify_args", "missing_args": ["date"]})(UTTERANCE)
+    assert (traced.row.outcome, traced.row.missing_args) == ("clarify_args", ["date"])
+
+
 @pytest.mark.parametrize(
     "result",
     [
@@ -88,6 +111,9 @@ def test_a_trace_in_the_result(kind: str, traced: Traced) -> None:
         [],
         {},
         {"outcome": "ok"},
+        {"outcome": "shipped", "session_id": "s", "scope": "book-1", "actor_id": "a", "synthetic": True},
+        {"outcome": ["matched"]},
+        {"outcome": {"matched": 1}},
         {"trace": None},
         np.eye(2),
         SimpleNamespace(outcome="ok"),

@@ -10,7 +10,15 @@ from hypothesis import strategies as st
 
 from intent_events.errors import SettingsError
 from intent_events.instrument.current import make_privacy
-from intent_events.settings import SETTINGS, DeliverySettings, RecordSettings, read_secret, seconds, variable_of
+from intent_events.settings import (
+    SETTINGS,
+    DeliverySettings,
+    RecordSettings,
+    SinkSettings,
+    read_secret,
+    strangers,
+    variable_of,
+)
 
 KEY = "0123456789abcdef"
 VARIABLES = {variable_of(kind, name): (kind, name) for kind in SETTINGS for name in kind.model_fields}
@@ -106,26 +114,113 @@ def test_any_text_is_read_or_refused(variable: str, value: str) -> None:
 
 @pytest.mark.parametrize(
     ("text", "expected"),
-    [("250ms", 0.25), ("30s", 30.0), ("15m", 900.0), ("1.5h", 5400.0), ("7d", 604_800.0), (" 2s ", 2.0), ("3", "3")],
+    [("250ms", 0.25), ("30s", 30.0), ("15m", 900.0), ("1.5h", 5400.0), ("7d", 604_800.0), (" 2s ", 2.0)],
 )
-def test_durations(text: str, expected: object) -> None:
-    """Durations are spelled with a unit; what has none passes to the next check."""
-    assert seconds(text) == expected
-    assert seconds(4) == 4
+def test_durations(text: str, expected: float) -> None:
+    """Durations are spelled with a unit; numbers in code are seconds."""
+    assert DeliverySettings.from_environment({"INTENT_EVENTS_HEARTBEAT": text}).heartbeat == expected
+    assert DeliverySettings(heartbeat=expected).heartbeat == expected
 
 
 @pytest.mark.parametrize(
-    "text", ["0s", "-1s", "-1", "0", "nan", "inf", "1e999", "5 s", "s", "1y", "9" * 400 + "d", "9999999d"]
+    "text",
+    [
+        *("0s", "-1s", "-1", "0", "nan", "inf", "1e999", "5 s", "s", "1y", "9" * 400 + "d", "9999999d"),
+        *("3", "2.5", "200", "1min", "1w", "0.0"),
+    ],
 )
 def test_durations_that_cannot_be_waited(text: str) -> None:
-    """A time to wait is positive, and short enough that a clock can count it."""
-    with pytest.raises(SettingsError, match="INTENT_EVENTS_EXPORT_TIMEOUT"):
+    """A time to wait has a unit, is positive, and is short enough that a clock can count it."""
+    with pytest.raises(SettingsError, match=r"INTENT_EVENTS_EXPORT_TIMEOUT: write 200ms, 30s or 15m"):
         DeliverySettings.from_environment({"INTENT_EVENTS_EXPORT_TIMEOUT": text})
 
 
-def test_a_duration_without_a_unit_is_seconds() -> None:
-    """A bare number counts seconds."""
-    assert DeliverySettings.from_environment({"INTENT_EVENTS_EXPORT_TIMEOUT": "2.5"}).export_timeout == 2.5
+def test_no_time_at_all() -> None:
+    """Zero is the same in every unit, so it needs none, where it is allowed."""
+    for text in ("0", "0s", "0ms"):
+        assert SinkSettings.from_environment({"INTENT_EVENTS_SINK_STOP_DELAY": text}).stop_delay == 0
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "says"),
+    [
+        ("INTENT_EVENTS_HEARTBEAT", "1min", "write 200ms, 30s or 15m"),
+        ("INTENT_EVENTS_SINK_STOP_DELAY", "2h", "write 200ms, 30s or 15m, at most 1h"),
+        ("INTENT_EVENTS_SPOOL_MAX_BYTES", "1.5GB", "write 64MB or 1GB"),
+        ("INTENT_EVENTS_SPOOL_MAX_BYTES", "0", "write 64MB or 1GB"),
+        ("INTENT_EVENTS_SINK_MAX_MESSAGE", "2GB", "write 64MB or 1GB, at least 1KB and at most 1GB"),
+        ("INTENT_EVENTS_HASH_KEY", "short", "write at least 16 characters"),
+        ("INTENT_EVENTS_HASH_KEY_ID", "x" * 65, "write at most 64 characters"),
+        ("INTENT_EVENTS_CONNECTIONS", "many", "write a whole number, at least 1 and at most 2"),
+        ("INTENT_EVENTS_CONNECTIONS", "3", "write a whole number, at least 1 and at most 2"),
+        ("INTENT_EVENTS_SINK_HEALTH_PORT", "70000", "write a whole number, at least 0 and at most 65535"),
+        ("INTENT_EVENTS_SYNTHETIC", "maybe", "write true or false"),
+        ("INTENT_EVENTS_PREVIEW", "none", "write masked, patterns, presidio or off"),
+    ],
+)
+def test_what_to_write_instead(variable: str, value: str, says: str) -> None:
+    """The error tells the form that this setting has, in our words, and never the value."""
+    kind, _ = VARIABLES[variable]
+    with pytest.raises(SettingsError) as caught:
+        kind.from_environment({variable: value})
+    assert str(caught.value) == f"these variables cannot be used: {variable}: {says}"
+
+
+@given(st.sampled_from(sorted(VARIABLES)), st.text(st.characters(exclude_categories=["Cs"]), min_size=1))
+def test_no_words_of_pydantic(variable: str, value: str) -> None:
+    """Whatever is wrong with a value, the error says what to write."""
+    kind, _ = VARIABLES[variable]
+    _, problem = kind.usable_from_environment({variable: value})
+    assert problem == "" or problem.startswith(f"these variables cannot be used: {variable}: write ")
+
+
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [
+        ("INTENT_EVENTS_PREVIEWS", "INTENT_EVENTS_PREVIEW"),
+        ("INTENT_EVENTS_TARGET", "INTENT_EVENTS_TARGETS"),
+        ("INTENT_EVENT_DSN", "INTENT_EVENTS_DSN"),
+        ("intent_events_dsn", "INTENT_EVENTS_DSN"),
+        ("INTENT_EVENTS_HASHKEY", "INTENT_EVENTS_HASH_KEY"),
+        ("INTENT_EVENTS_DNS", "INTENT_EVENTS_DSN"),
+        ("INTENT_EVENTS_ZEBEDEE", ""),
+    ],
+)
+def test_names_that_nothing_reads(name: str, near: str) -> None:
+    """A misspelt name is found, with the one that is meant; a name far from all of ours has none."""
+    assert strangers((), {name: "secret", **dict.fromkeys(VARIABLES, "x")}) == {name: near}
+
+
+def test_names_that_somebody_reads() -> None:
+    """Ours, those of the tests, of other programs and of Kubernetes' services are no strangers."""
+    others = {
+        *("INTENT_EVENTS_TEST_DSN", "INTENT_EVENTS_REPORT_SINCE", "PATH", "INTENT_SINK_ENDPOINT", "OTEL_SDK_DISABLED"),
+        *("INTENT_EVENTS_SINK_SERVICE_HOST", "INTENT_EVENTS_SINK_SERVICE_PORT_OTLP_GRPC", "INTENT_EVENTS_SINK_PORT"),
+        *("INTENT_EVENTS_SINK_PORT_4317_TCP_ADDR", "XINTENT_EVENTS_DSN"),
+        "INTENT_EVENTS_\x1b[2J\nDSN",
+    }
+    assert strangers({"INTENT_EVENTS_REPORT_SINCE"}, dict.fromkeys([*others, *VARIABLES], "x")) == {}
+    assert strangers({"INTENT_EVENTS_REPORT_SINCE"}, {"INTENT_EVENTS_REPORT_SINC": "x"}) == {
+        "INTENT_EVENTS_REPORT_SINC": "INTENT_EVENTS_REPORT_SINCE"
+    }
+
+
+def test_misspelt_names_are_logged_once(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """A privacy switch under a misspelt name is told in the log, without its value; commands tell it otherwise."""
+    monkeypatch.setattr("intent_events.settings._told", set[str]())
+    monkeypatch.setenv("INTENT_EVENTS_PREVIEWS", "zebedee")
+    monkeypatch.setenv("INTENT_EVENTS_DNS", "zebedee")
+    monkeypatch.setenv("INTENT_EVENTS_REPORT_SINCE", "7d")
+    assert RecordSettings.from_environment() == RecordSettings()
+    assert caplog.messages == []
+    for _ in range(2):
+        assert RecordSettings.usable_from_environment() == (RecordSettings(), "")
+    line = "intent-events: nothing reads INTENT_EVENTS_PREVIEWS: did you mean INTENT_EVENTS_PREVIEW?"
+    assert caplog.messages == [line]
+    assert {record.name for record in caplog.records} == {"intent_events"}
+    DeliverySettings.usable_from_environment()
+    RecordSettings.usable_from_environment({"INTENT_EVENTS_TARGET": "x"})
+    assert caplog.messages == [line], "what is recorded, in the process's own environment, and nothing else"
 
 
 def test_a_secret_in_a_file(tmp_path: Path) -> None:

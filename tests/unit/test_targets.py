@@ -3,6 +3,7 @@
 
 import asyncio
 import importlib
+import sys
 from types import ModuleType
 from typing import Any
 
@@ -158,6 +159,31 @@ def test_a_target_that_cannot_be_wrapped(
     assert log.format(module=name) in caplog.text
     assert orchestrator.handle(UTTERANCE) == UTTERANCE
     assert len(traced.spans) == 1
+
+
+def test_a_target_in_the_script_itself(instrumentor: Start, caplog: pytest.LogCaptureFixture) -> None:
+    """What the script has not defined yet cannot be wrapped by its name: the line names the decorator."""
+    instrumentor(targets=["__main__:no_such_handler"])
+    assert (
+        "the target __main__:no_such_handler names nothing yet: put @record_utterance on a handler in the script "
+        "itself, or move it to a module" in caplog.text
+    )
+
+
+def test_a_target_that_the_script_has_defined(
+    instrumentor: Start, traced: Traced, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What stands in the script when it instruments itself is wrapped."""
+
+    def handle(utterance: str) -> str:
+        return utterance
+
+    main: Any = sys.modules["__main__"]
+    monkeypatch.setattr(main, "handle_of_a_script", handle, raising=False)
+    made = instrumentor(targets=["__main__:handle_of_a_script"])
+    main.handle_of_a_script(UTTERANCE)
+    made.uninstrument()
+    assert len(traced.roots) == 1
 
 
 def test_a_module_that_raises_when_it_is_looked_into(

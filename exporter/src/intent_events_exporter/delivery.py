@@ -13,13 +13,14 @@ from opentelemetry.trace import TracerProvider, get_tracer_provider
 from intent_events.instrument.current import current_recorder
 from intent_events.instrument.direct import set_direct_way
 from intent_events.instrument.troubles import trouble
+from intent_events.instrument.undelivered import Undelivered
 from intent_events.spans import SpanView
 from intent_events_exporter.processor import IntentEventsSpanProcessor, settings_or_defaults
 from intent_events_exporter.sampler import IntentSampler
 
 
 def attach(tracer_provider: TracerProvider | None, meter_provider: MeterProvider | None) -> Callable[[], None]:
-    """Deliver the records of this process to ``INTENT_EVENTS_DSN``; nothing when that is not set.
+    """Deliver the records of this process to ``INTENT_EVENTS_DSN``; without it nothing, as the first utterance says.
 
     With an SDK, the processor is added to its provider, and our own tracer gets an :class:`IntentSampler` around the
     sampler that it has: every other tracer, and what the backend gets, stay as they were. Without one, or while it is
@@ -36,6 +37,8 @@ def attach(tracer_provider: TracerProvider | None, meter_provider: MeterProvider
     """
     settings = settings_or_defaults()
     if settings.dsn is None and settings.dsn_file is None:
+        # Said when an utterance comes: the host may have added a door of ours by then, and need no address here.
+        current_recorder().undelivered(Undelivered.NO_ADDRESS)
         return _nothing
     attached = Attached(IntentEventsSpanProcessor(settings=settings, meter_provider=meter_provider), tracer_provider)
     set_direct_way(attached)

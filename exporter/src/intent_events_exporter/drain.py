@@ -22,6 +22,7 @@ from weakref import WeakMethod
 from opentelemetry.instrumentation.utils import suppress_instrumentation
 
 from intent_events.errors import IntentEventsError
+from intent_events.instrument.recorder import EMITTER
 from intent_events.instrument.troubles import trouble
 from intent_events.store.heartbeats import Heartbeat
 from intent_events.store.write import Writer
@@ -96,7 +97,6 @@ class Drain:
         self._met = False
         self._waiting = True
         self._tick_at = self._refresh_at = self._beat_at = 0.0
-        self._beats = 0
         self._said: tuple[Any, ...] = _NOTHING
 
     def _forget(self) -> None:
@@ -164,9 +164,16 @@ class Drain:
         self._thread = thread  # before it runs: a signal handler may come here too
         try:
             thread.start()
-        except RuntimeError:  # from Python 3.12 on, none can be started while the interpreter ends; stop() serves then
-            self._thread = None
-            self._starts = count()
+        except (
+            RuntimeError
+        ):  # no more threads for now; or, from Python 3.12 on, the interpreter ends: stop() serves then
+            self._let_start()
+
+    def _let_start(self) -> None:
+        """Let the next record start a thread."""
+        self._thread = None
+        self._starts = count()
+        self._awake = False
 
     def _serve_here(self) -> None:
         """Store what waits on the thread that stops us, where none of our own could be started."""
@@ -178,7 +185,12 @@ class Drain:
             self._serve()
 
     def _serve(self) -> None:
-        loop = self._loop = OwnLoop()
+        try:
+            loop = self._loop = OwnLoop()
+        except OSError as error:  # too many files are open
+            trouble("intent-events: the drain cannot start: it needs free file descriptors. Records wait", error)
+            self._let_start()
+            return
         try:
             with suppress_instrumentation():  # our own statements are no traffic of the host's
                 self._keep_synced(loop)
@@ -282,15 +294,14 @@ class Drain:
     async def _adopt(self) -> None:
         """Store what dead processes left."""
         seen: set[str] = set()
-        while not self._stopping.is_set() and (orphans := self._spool.adopt()) is not None:
+        while not self._stopping.is_set() and (orphans := self._spool.adopt(seen)) is not None:
+            seen.add(orphans.owner)  # once in a while: it may be unreadable, or stored and not ours to remove
             try:
-                # One that comes again is stored, but cannot be removed: another process may be able to.
-                stored = orphans.owner not in seen and await self._store(orphans)
+                stored = await self._store(orphans)
             finally:
                 orphans.close()
-            if not stored:
+            if not stored and self.breaker.failing:
                 return
-            seen.add(orphans.owner)
 
     async def _store(self, source: Spool | Orphans) -> bool:
         """Store what waits; whether all of it is stored."""
@@ -314,7 +325,10 @@ class Drain:
                 self._met = True
                 self.breaker.succeeded()
         except SpoolError as error:  # the disk of the spool fails
-            self._failed(f"intent-events: the spool cannot be read: {error}")
+            if source is self._spool:
+                self._failed(f"intent-events: the spool cannot be read: {error}")
+            else:  # it says nothing of Postgres, or of what others left
+                trouble(f"intent-events: what a dead process left cannot be read: {error}")
         except IntentEventsError as error:  # Postgres is away, not migrated or refuses; the address cannot be used
             self._failed(f"intent-events: {error}. Records wait in the spool")
         finally:
@@ -345,9 +359,8 @@ class Drain:
         if says == self._said:
             return
         # Another number each time: one whose answer was lost may be stored, and the same number is stored once.
-        self._beats += 1
         try:
-            await self._writers[0].heartbeat(beat._replace(beat=self._beats))
+            await self._writers[0].heartbeat(beat._replace(beat=EMITTER.next_beat()))
         except IntentEventsError as error:  # Postgres is away, or the table is missing; the next one says all of it
             trouble(f"intent-events: {error}. No heartbeat is written")
         else:

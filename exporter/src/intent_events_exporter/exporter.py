@@ -21,6 +21,7 @@ from intent_events.delivery import settle, settle_keys
 from intent_events.errors import PermanentError, RetryableError, SettingsError
 from intent_events.identity import parse_uuid
 from intent_events.instrument.troubles import trouble
+from intent_events.instrument.undelivered import note_door
 from intent_events.rows import Rejection
 from intent_events.select import select
 from intent_events.semconv import EVENT_ID, Record
@@ -87,6 +88,7 @@ class IntentEventsSpanExporter(SpanExporter):
             timeout_s: seconds that one export may block, retries included; default ``INTENT_EVENTS_EXPORT_TIMEOUT``.
             meter_provider: makes the metrics; default the global one.
         """
+        note_door()
         self._metrics = ExporterMetrics(get_meter("intent_events_exporter", __version__, meter_provider))
         self._dsn, self._timeout_s, self._problem = _settings(dsn, timeout_s)
         if self._problem:

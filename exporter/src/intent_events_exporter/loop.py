@@ -25,9 +25,16 @@ class OwnLoop(asyncio.SelectorEventLoop):
     At the exit of the interpreter no other thread can be started.
     """
 
+    _closed = True  # until it is whole: the finalizer of one that was never made would look for what it never got
+
     def __init__(self) -> None:
         self._watched = selectors.DefaultSelector()
-        super().__init__(self._watched)
+        try:
+            super().__init__(self._watched)
+        except OSError:  # too many files are open
+            self._closed = True
+            self._watched.close()
+            raise
 
     def let_go(self) -> None:
         """Point every socket of a parent's loop at nothing; for a forked child.

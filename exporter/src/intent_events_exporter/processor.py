@@ -20,6 +20,7 @@ from intent_events.delivery import drop, dropped, persist
 from intent_events.errors import SettingsError
 from intent_events.instrument.recorder import EMITTER
 from intent_events.instrument.troubles import trouble
+from intent_events.instrument.undelivered import note_door
 from intent_events.rows import key_of
 from intent_events.select import select
 from intent_events.semconv import EMITTER_ID, EMITTER_SEQ, EVENT_ID, RECORD, ROOT, Record
@@ -33,7 +34,8 @@ from intent_events_exporter.convert import attributes_of, view_of
 from intent_events_exporter.drain import Drain
 from intent_events_exporter.metrics import Dropped, ProcessorMetrics
 from intent_events_exporter.record import encode
-from intent_events_exporter.spool import Fsync, Spool, SpoolError, Waiting, totals
+from intent_events_exporter.spool import Fsync, Spool, SpoolError, Waiting
+from intent_events_exporter.spool.folder import owners_in
 
 _STATEMENT_S: Final = 30.0
 _LATE: Final = (
@@ -66,6 +68,7 @@ class IntentEventsSpanProcessor(SpanProcessor):
             settings: all the rest; default the environment.
             meter_provider: makes the metrics; default the global one.
         """
+        note_door()
         self._settings = settings = settings or settings_or_defaults()
         self._dsn = dsn
         self._dropped: Counter[str] = Counter()
@@ -92,7 +95,7 @@ class IntentEventsSpanProcessor(SpanProcessor):
         forget = WeakMethod(self._forget)
         os.register_at_fork(after_in_child=lambda: (method := forget()) and method())
         with suppress(OSError):  # the folder is not ours to read, as append() will say
-            if totals(folder).owners:
+            if any(owners_in(folder)):
                 self._drain.wake()  # what an earlier process left must not wait for the first record of this one
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:

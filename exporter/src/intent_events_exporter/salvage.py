@@ -96,7 +96,6 @@ class Salvage:
         # Half of the time at most: a server that does not answer is then named, with the remedy.
         self._writer = Writer(dsn, door=DOOR, timeout_s=min(timeout_s / 2, _STATEMENT_S))
         self._seen: set[str] = set()
-        self._held: list[Orphans] = []
         self.tally = Tally()
         self.adopted = 0
         self.problems: list[str] = []
@@ -118,20 +117,17 @@ class Salvage:
         try:
             with suppress_instrumentation():  # our own statements are no traffic of anybody's
                 async with asyncio.timeout(self._timeout_s):
-                    while (orphans := spool.adopt()) is not None:
+                    while (orphans := spool.adopt(self._seen)) is not None:
                         await self._store(orphans)
         except TimeoutError:  # the time is up
             self.in_time = False
         finally:
-            for orphans in self._held:
-                orphans.close()
             await self._writer.close()
 
     async def _store(self, orphans: Orphans) -> None:
-        if orphans.owner in self._seen:
-            self._held.append(orphans)  # what is still there cannot be read: kept locked, the next one's turn comes
-            return
-        self._seen.add(orphans.owner)
+        self._seen.add(
+            orphans.owner
+        )  # once: what is still there afterwards cannot be read, and the next one's turn comes
         self.adopted += 1
         try:
             await Flush(orphans, [self._writer], self.tally).run()

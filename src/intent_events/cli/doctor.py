@@ -32,10 +32,11 @@ _SIGNS: Final = {
     Status.SKIP: ("-", "dim"),
 }
 _EXITS: Final = {Verdict.FAIL: Exit.FOUND, Verdict.COULD_NOT_ASK: Exit.COULD_NOT_ASK}
+_AS_FAR_AS_SEEN: Final = "Everything that could be looked at is as it should be."
 _ENDS: Final = {
     Verdict.OK: ("Everything is as it should be.", "bold green"),
     Verdict.WARN: ("Nothing failed; something is not as it should be.", "bold yellow"),
-    Verdict.FAIL: ("Records are lost, or will not arrive.", "bold red"),
+    Verdict.FAIL: ("Something failed: until it is mended, records may be lost, late or incomplete.", "bold red"),
     Verdict.COULD_NOT_ASK: ("The database could not be asked: what arrived is not known.", "bold red"),
 }
 
@@ -78,21 +79,23 @@ def doctor(
     except SettingsError as error:  # a flag cannot be used
         typer.echo(f"intent-events doctor: {error}", err=True)
         raise typer.Exit(Exit.WRONG_USE) from None
-    record, delivery, problems = settings_seen()
-    address = dsn or _read_dsn(delivery)
-    folder = spool_dir or delivery.spool_folder()
-    health = _health(address, since_s, timeout_s)
-    schema = None if isinstance(health, str) else _schema(address, timeout_s)
+    seen = settings_seen()
+    own = _own_address(seen.delivery)
+    address = dsn or (own if isinstance(own, str) else "")
+    folder = spool_dir or seen.delivery.spool_folder()
+    health = str(own) if isinstance(own, SettingsError) and not dsn else _health(address, since_s, timeout_s)
+    schema = _schema(address, timeout_s) if isinstance(health, Health) else None
+    found, why = probed(address, timeout_s=timeout_s)
     diagnosis = Diagnosis.of(
         [
-            judge.check_settings(problems),
-            judge.check_hash_key(record, ring_seen(record), time_ns()),
-            *judge.check_application(probed(address, timeout_s=timeout_s), delivery.traces_exporters),
-            *judge.check_spool(spool_seen(folder, delivery.spool_max_bytes)),
+            judge.check_settings(seen.problems, seen.oddities),
+            judge.check_hash_key(seen.record, ring_seen(seen.record), time_ns()),
+            *judge.check_application(found, seen.delivery.traces_exporters, stages=seen.stages, why=why),
+            *judge.check_spool(spool_seen(folder, seen.delivery.spool_max_bytes)),
             judge.check_database(health),
-            *_checks_of(health, schema, since_s),
+            *_checks_of(health, schema, since_s, of_application=address == own),
         ],
-        asked=not isinstance(health, str),
+        asked=isinstance(health, Health),
     )
     if output_format is Shown.JSON:
         typer.echo(diagnosis.model_dump_json(indent=2))
@@ -130,21 +133,26 @@ def show_table(diagnosis: Diagnosis, console: Console) -> None:
     counts = Counter(check.status for check in diagnosis.checks)
     summed = ", ".join(f"{counts[status]} {status}" for status in Status if counts[status])
     end, style = _ENDS[diagnosis.status]
+    if diagnosis.status is Verdict.OK and counts[Status.SKIP]:
+        end = _AS_FAR_AS_SEEN
     console.print(Text(end, style))
     console.print(Text(summed, "dim"))
 
 
-def _read_dsn(delivery: DeliverySettings) -> str:
+def _own_address(delivery: DeliverySettings) -> str | SettingsError:
+    """The address that an application here would use: empty without one, the error where its file cannot be read."""
     try:
         return delivery.read_dsn() or ""
-    except SettingsError:  # said among the settings
-        return ""
+    except SettingsError as error:  # said among the settings too
+        return error
 
 
-def _health(address: str, since_s: float, timeout_s: float) -> Health | str:
+def _health(address: str, since_s: float, timeout_s: float) -> Health | str | None:
+    if not address.strip():
+        return None
     try:
         return asyncio.run(examine(address, since_s=since_s, silent_s=judge.SILENT_S, timeout_s=timeout_s))
-    except IntentEventsError as error:  # no address, no connection, too slow
+    except IntentEventsError as error:  # an address of another form, no connection, too slow
         return str(error)
 
 
@@ -161,8 +169,10 @@ def _schema(address: str, timeout_s: float) -> CheckResult | str:
         return f"Postgres gave no answer within {timeout_s:g} s"
 
 
-def _checks_of(health: Health | str, schema: CheckResult | str | None, since_s: float) -> Iterator[Check]:
-    if isinstance(health, str) or schema is None:
+def _checks_of(
+    health: Health | str | None, schema: CheckResult | str | None, since_s: float, *, of_application: bool
+) -> Iterator[Check]:
+    if not isinstance(health, Health) or schema is None:
         yield Check(
             name="schema", status=Status.SKIP, detail="the database could not be asked, nor what follows from it"
         )
@@ -171,7 +181,7 @@ def _checks_of(health: Health | str, schema: CheckResult | str | None, since_s: 
         yield judge.check_schema(health, schema, at_head=False)
     else:
         yield judge.check_schema(health, schema.detail, at_head=schema.state is CheckState.HEAD)
-    yield judge.check_role(health.role)
+    yield judge.check_role(health.role, of_application=of_application)
     yield judge.check_partitions(health)
     yield judge.check_stream(health, since_s)
     yield judge.check_emitters(health)

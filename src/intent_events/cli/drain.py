@@ -53,10 +53,10 @@ def drain(
         timeout_s = seconds_of(timeout, name="--timeout (INTENT_EVENTS_DRAIN_TIMEOUT)")
         place = address(dsn)
         check(place)
-        folder = spool_dir or DeliverySettings.from_environment().spool_folder()
         from intent_events_exporter.salvage import Salvage as Mover  # noqa: PLC0415 - another distribution, may be absent
         from intent_events_exporter.salvage import estate_in  # noqa: PLC0415 - may be absent
 
+        folder = _named(spool_dir) or DeliverySettings.from_environment().spool_folder()
         salvage = Mover(folder, place, timeout_s=timeout_s)
         with suppress(KeyboardInterrupt):  # whoever waits here has had enough: what is done is done, the rest waits
             asyncio.run(salvage.run())
@@ -66,7 +66,7 @@ def drain(
             raise
         typer.echo("intent-events drain needs the exporter: pip install intent-events-exporter", err=True)
         raise typer.Exit(Exit.WRONG_USE) from None
-    except SettingsError as error:  # a flag, a file or the address of the database cannot be used
+    except SettingsError as error:  # a flag, a file, a folder or the address of the database cannot be used
         typer.echo(f"intent-events drain: {error}", err=True)
         raise typer.Exit(Exit.WRONG_USE) from None
     except IntentEventsError as error:  # no connection, not migrated, no permission, too slow
@@ -74,7 +74,9 @@ def drain(
         raise typer.Exit(Exit.COULD_NOT_ASK) from None
     except OSError as error:  # another user's folder, no permission, or a disk that fails
         why = f"the spool cannot be read ({type(error).__name__}): run this as the service's user, or check the disk"
-        typer.echo(f"intent-events drain: {why}{_before(salvage)}", err=True)
+        if error.errno is None:  # the spool's own word, which names the folder and the remedy
+            why = str(error)
+        typer.echo(f"intent-events drain: {printable(why)}{_before(salvage)}", err=True)
         raise typer.Exit(Exit.COULD_NOT_ASK) from None
     if output_format is Shown.JSON:
         typer.echo(json.dumps(_as_json(salvage, left)))
@@ -82,6 +84,18 @@ def drain(
         _show(folder, salvage, left)
     if left.dead.bytes:
         raise typer.Exit(Exit.FOUND)
+
+
+def _named(folder: "Path | None") -> "Path | None":
+    """The folder that was named, if any.
+
+    Raises:
+        SettingsError: it is missing: the service keeps its own from its first record on, so this is another one.
+    """
+    if folder is not None and not folder.exists():
+        where = printable(str(folder))
+        raise SettingsError(f"there is no spool at {where}: check --spool-dir (INTENT_EVENTS_SPOOL_DIR)")
+    return folder
 
 
 def _before(salvage: "Salvage | None") -> str:

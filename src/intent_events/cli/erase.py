@@ -107,6 +107,8 @@ def erase(
         raise typer.Exit(Exit.COULD_NOT_ASK) from None
     except OSError as error:  # another user's folder, no permission, or a disk that fails
         why = f"the spool cannot be changed ({type(error).__name__}): run this as the service's user, or check the disk"
+        if error.errno is None:  # a refusal of ours says all by itself
+            why = str(error)
         typer.echo(f"intent-events erase: {why}. No row was erased", err=True)
         raise typer.Exit(Exit.COULD_NOT_ASK) from None
     if output_format is Shown.JSON:

@@ -25,6 +25,8 @@ _BAR_CELLS: Final = 12
 _EIGHTHS: Final = " ▏▎▍▌▋▊▉"
 _SMALLEST_SHOWN: Final = 0.0005
 _NEXT_UNIT: Final = 1024
+_UNFOLDED: Final = 100_000
+_ID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 class Format(StrEnum):
@@ -116,6 +118,11 @@ def printable(text: str) -> str:
     return text if text.isprintable() else "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in text)
 
 
+def fit(console: Console, most: int) -> None:
+    """Set how wide lines may become: of a terminal at most so many columns; for a pipe or a file, nothing is folded."""
+    console.width = min(console.width, most) if console.is_terminal else _UNFOLDED
+
+
 def as_table(sheet: Sheet, *, bars: bool = True) -> Group:
     """The sheet for a terminal: a heading line, and the rows or one line that says that there are none.
 
@@ -127,9 +134,10 @@ def as_table(sheet: Sheet, *, bars: bool = True) -> Group:
     if not sheet.rows:
         return Group(heading)
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), header_style="dim", show_edge=False)
-    for column in sheet.columns:
+    for place, column in enumerate(sheet.columns):
         right = column.kind is not Kind.TEXT
-        table.add_column(column.title, justify="right" if right else "left", no_wrap=right, overflow="fold")
+        whole = right or _are_ids(row[place] for row in sheet.rows)
+        table.add_column(column.title, justify="right" if right else "left", no_wrap=whole, overflow="fold")
     drawn = bars and sheet.bar
     if drawn:
         table.add_column("", no_wrap=True, width=_BAR_CELLS)
@@ -180,6 +188,11 @@ def stacked(parts: Sequence[tuple[float | None, str]], width: int) -> Text:
 def can_draw(console: Console) -> bool:
     """Whether the console's encoding has block characters."""
     return not console.options.ascii_only
+
+
+def _are_ids(cells: Iterable[Cell]) -> bool:
+    """Whether there is nothing but ids, which are copied as a whole."""
+    return all(cell is None or _ID.fullmatch(str(cell)) for cell in cells)
 
 
 def _terminal_cell(column: Column, cell: Cell) -> Text:

@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from intent_events.cli.formats import Column, Kind, Sheet, as_table, can_draw, count, printable
+from intent_events.cli.formats import Column, Kind, Sheet, as_table, can_draw, count, fit, printable
 from intent_events.cli.options import Dsn, Exit, Shown, address, seconds_of
 from intent_events.errors import SettingsError, UnavailableError
 from intent_events.instrument.current import make_privacy
@@ -21,6 +21,7 @@ from intent_events.review.windows import parse_instant
 from intent_events.settings import RecordSettings
 
 _WIDTH: Final = 120
+_NARROW: Final = 100
 _NAMED: Final = "--since (INTENT_EVENTS_LOOKUP_SINCE)"
 
 
@@ -115,18 +116,20 @@ def show_table(found: Lookup, console: Console) -> None:
 
     Args:
         found: what was found.
-        console: where to; wider ones are used up to 120 columns.
+        console: where to; wider terminals are used up to 120 columns.
     """
-    console.width = min(console.width, _WIDTH)
+    fit(console, _WIDTH)
     console.print(Text(_headline(found), "bold"))
     keys = ", ".join(f"{printable(_key(each.hash_key_id))} {count(each.n)}" for each in found.keys)
     console.print(Text(f"by key: {keys}", "dim"))
     if not found.events:
         return
+    # Beside an id, which is never folded, a narrow terminal has room for whole words of a short form alone.
+    moment = "%m-%d %H:%M" if console.width < _NARROW else "%Y-%m-%d %H:%M:%S"
     titles = ("when (UTC)", "event", "key", "outcome", "verb", "preview")
     rows = tuple(
         (
-            f"{event.ts.astimezone(UTC):%Y-%m-%d %H:%M:%S}",
+            f"{event.ts.astimezone(UTC):{moment}}",
             event.event_id,
             printable(_key(event.hash_key_id)),
             printable(event.outcome),

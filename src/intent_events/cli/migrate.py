@@ -6,7 +6,7 @@ from typing import Annotated, Final
 
 import typer
 
-from intent_events.cli.options import Dsn, Exit
+from intent_events.cli.options import Dsn, Exit, address
 from intent_events.errors import IntentEventsError, SettingsError
 from intent_events.store import migrate as migrations
 
@@ -62,11 +62,11 @@ def migrate(
             typer.echo(migrations.migration_sql(since or None), nl=False)
             return
         if check:
-            answer = asyncio.run(migrations.check(dsn))
+            answer = asyncio.run(migrations.check(address(dsn)))
             typer.echo(answer.detail, err=answer.state is migrations.CheckState.UNAVAILABLE)
             raise typer.Exit(_EXIT[answer.state])
-        _report(asyncio.run(migrations.migrate(dsn)))
-    except SettingsError as error:  # an address that is none
+        _report(asyncio.run(migrations.migrate(address(dsn))))
+    except SettingsError as error:  # an address that is none, or a file that cannot be read
         typer.echo(f"intent-events migrate: {error}", err=True)
         raise typer.Exit(Exit.WRONG_USE) from None
     except IntentEventsError as error:  # no connection, no permission, or a schema that is not ours

@@ -17,7 +17,8 @@ Dsn = Annotated[
         envvar="INTENT_EVENTS_DSN",
         metavar="DSN",
         show_default=False,
-        help="postgresql://user:password@host/db. Better set the variable: arguments can be seen in ps.",
+        help="postgresql://user:password@host/db. Better set the variable: arguments can be seen in ps. "
+        "Without both, the file that INTENT_EVENTS_DSN_FILE names has it.",
     ),
 ]
 """The flag ``--dsn``."""
@@ -55,7 +56,13 @@ class Exit(IntEnum):
 
 
 def address(dsn: str) -> str:
-    """The address of Postgres: that of the flag, or else of the variable or the file of an application; may be empty.
+    """The address of Postgres: that of the flag, else ``INTENT_EVENTS_DSN``, else ``INTENT_EVENTS_DSN_FILE``.
+
+    Args:
+        dsn: what :data:`Dsn` gave: the flag, or else the variable.
+
+    Returns:
+        Nothing when there is none of them.
 
     Raises:
         SettingsError: the file cannot be read.

@@ -18,8 +18,10 @@ from intent_events.errors import SettingsError
 from intent_events.instrument import IntentEventsInstrumentor
 from intent_events.instrument.current import current_recorder, settings_or_defaults
 from intent_events.instrument.direct import direct_way
+from intent_events.instrument.mapping import load_mapping
+from intent_events.instrument.stages import StageWrapper
 from intent_events.instrument.wrappers import HandlerWrapper
-from intent_events.settings import DeliverySettings
+from intent_events.settings import DeliverySettings, RecordSettings
 
 _OURS: Final = "intent_events"
 _MOST_WRAPPERS: Final = 50
@@ -27,7 +29,9 @@ _MOST_WRAPPERS: Final = 50
 
 def findings() -> dict[str, Any]:
     """What this process finds in itself, as :class:`intent_events.review.doctor_model.Probed` has it."""
-    targets = [_target(target) for target in settings_or_defaults().targets]
+    settings = settings_or_defaults()
+    targets = [_target(target, HandlerWrapper) for target in settings.targets]
+    targets += [_target(target, StageWrapper) for target in _stages(settings)]
     way = direct_way()
     return {
         "instrumented": IntentEventsInstrumentor().is_instrumented_by_opentelemetry,
@@ -40,18 +44,33 @@ def findings() -> dict[str, Any]:
     }
 
 
-def _target(target: str) -> dict[str, Any]:
+def _stages(settings: RecordSettings) -> list[str]:
+    try:
+        return [] if settings.mapping is None else list(load_mapping(settings.mapping).stages.values())
+    except SettingsError:  # said among the settings
+        return []
+
+
+def _target(target: str, wrapper: type[Any]) -> dict[str, Any]:
     try:
         found: Any = resolve_name(target)
     except (Exception, SystemExit) as error:  # noqa: BLE001 - a module of the host's may fail in any way, or end the process
-        return {"target": target, "error": type(error).__name__}
-    return {"target": target, "wrapped": _is_ours(found)}
+        return {"target": target, "error": f"{type(error).__name__}{_needed(target, error)}"}
+    return {"target": target, "wrapped": _is_ours(found, wrapper)}
 
 
-def _is_ours(found: Any) -> bool:
+def _needed(target: str, error: BaseException) -> str:
+    """Which module is missing, when it is not the target's own: then the target is spelled right."""
+    missing = error.name if isinstance(error, ModuleNotFoundError) else None
+    if not missing or f"{target.partition(':')[0]}.".startswith(f"{missing}."):
+        return ""
+    return f" of {missing}"
+
+
+def _is_ours(found: Any, wrapper: type[Any]) -> bool:
     """Whether our wrapper is among those around a function; others may have come over it."""
     for _ in range(_MOST_WRAPPERS):
-        if isinstance(getattr(found, "_self_wrapper", None), HandlerWrapper):
+        if isinstance(getattr(found, "_self_wrapper", None), wrapper):
             return True
         found = getattr(found, "__wrapped__", None)
     return False

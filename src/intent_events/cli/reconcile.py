@@ -15,8 +15,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from intent_events.cli.formats import Format, as_csv, as_markdown, as_table, can_draw, printable, stacked
-from intent_events.cli.options import Dsn, Exit
+from intent_events.cli.formats import Format, as_csv, as_markdown, as_table, can_draw, fit, printable, stacked
+from intent_events.cli.options import Dsn, Exit, address
 from intent_events.cli.reconcile_sheets import (
     CSV_HEADER,
     caveats,
@@ -96,8 +96,8 @@ def reconcile(
             until_name="--until (INTENT_EVENTS_RECONCILE_UNTIL)",
         )
         timeout_s = _seconds(timeout)
-        ledger = asyncio.run(account_for(dsn, window, partial(_look, spool_dir), timeout_s=timeout_s))
-    except SettingsError as error:  # a flag or the address of the database cannot be used
+        ledger = asyncio.run(account_for(address(dsn), window, partial(_look, spool_dir), timeout_s=timeout_s))
+    except SettingsError as error:  # a flag, a file or the address of the database cannot be used
         typer.echo(f"intent-events reconcile: {error}", err=True)
         raise typer.Exit(Exit.WRONG_USE) from None
     except UnavailableError as error:  # no connection, not migrated, no permission, too slow; or the spool is closed
@@ -134,9 +134,9 @@ def show_table(ledger: Reconciliation, console: Console) -> None:
 
     Args:
         ledger: what was found.
-        console: where to; wider ones are used up to 110 columns.
+        console: where to; wider terminals are used up to 110 columns.
     """
-    console.width = min(console.width, _WIDTH)
+    fit(console, _WIDTH)
     console.print(Text.assemble(("Loss ledger", "bold"), "  ", (window_line(ledger), "dim")))
     console.print()
     total = ledger.total

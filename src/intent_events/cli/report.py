@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from intent_events.cli.formats import Format, as_csv, as_markdown, as_table, can_draw, count, printable, stacked
-from intent_events.cli.options import Dsn, Exit
+from intent_events.cli.formats import Format, as_csv, as_markdown, as_table, can_draw, count, fit, printable, stacked
+from intent_events.cli.options import Dsn, Exit, address
 from intent_events.cli.report_sheets import CSV_HEADER, caveats, rates_of, sheets_of, tidy_rows, window_line
 from intent_events.errors import SettingsError, UnavailableError
 from intent_events.review.report import report as read
@@ -99,8 +99,11 @@ def report(
             since_name="--since (INTENT_EVENTS_REPORT_SINCE)",
             until_name="--until (INTENT_EVENTS_REPORT_UNTIL)",
         )
-        figures = asyncio.run(read(dsn, window, scope=scope, synthetic=synthetic, top=top, timeout_s=_seconds(timeout)))
-    except SettingsError as error:  # a flag or the address of the database cannot be used
+        timeout_s = _seconds(timeout)
+        figures = asyncio.run(
+            read(address(dsn), window, scope=scope, synthetic=synthetic, top=top, timeout_s=timeout_s)
+        )
+    except SettingsError as error:  # a flag, a file or the address of the database cannot be used
         typer.echo(f"intent-events report: {error}", err=True)
         raise typer.Exit(Exit.WRONG_USE) from None
     except UnavailableError as error:  # no connection, not migrated, no permission, too slow
@@ -135,9 +138,9 @@ def show_table(figures: Report, console: Console) -> None:
 
     Args:
         figures: the report.
-        console: where to; wider ones are used up to 100 columns.
+        console: where to; wider terminals are used up to 100 columns.
     """
-    console.width = min(console.width, _WIDTH)
+    fit(console, _WIDTH)
     bars = can_draw(console)
     console.print(Text.assemble(("Intent report", "bold"), "  ", (printable(window_line(figures)), "dim")))
     console.print()

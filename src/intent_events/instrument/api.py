@@ -28,14 +28,16 @@ def record_utterance(handler: F | None = None, /, *, mapping: HandlerMapping | N
 
     Args:
         handler: a function, coroutine function, generator function or asynchronous generator function.
-        mapping: where the handler keeps things, when they have other names.
+        mapping: where the handler keeps things, when they have other names; default that of the instrumentor, or of
+            ``INTENT_EVENTS_MAPPING``. Its stages are not wrapped: give them to the instrumentor, or use
+            :func:`intent_events.stage`.
 
     Returns:
         The handler, wrapped; its signature, result and exceptions are the same.
     """
 
     def wrap(function: F) -> F:
-        wrapper = HandlerWrapper(current_recorder, mapping or HandlerMapping())
+        wrapper = HandlerWrapper(current_recorder, mapping)
         return wrapt.FunctionWrapper(function, wrapper)  # pyright: ignore[reportReturnType] - a transparent proxy of the function
 
     return wrap if handler is None else wrap(handler)

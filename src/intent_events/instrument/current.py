@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The recorder of this process: made from the settings at first use, or by the instrumentor."""
 
+from pathlib import Path
 from secrets import token_bytes, token_hex
 from threading import Lock
 from typing import Final
@@ -9,8 +10,10 @@ from opentelemetry.metrics import MeterProvider, get_meter
 from opentelemetry.trace import TracerProvider, get_tracer
 
 from intent_events.errors import SettingsError
+from intent_events.instrument.mapping import HandlerMapping, load_mapping
 from intent_events.instrument.recorder import SCOPE_NAME, Recorder
 from intent_events.instrument.troubles import trouble
+from intent_events.instrument.undelivered import Undelivered
 from intent_events.privacy import (
     Actors,
     HashKey,
@@ -30,6 +33,7 @@ from intent_events.version import __version__
 
 _lock: Final = Lock()
 _current: Recorder | None = None
+_instrumented = False
 
 
 def current_recorder() -> Recorder:
@@ -38,14 +42,18 @@ def current_recorder() -> Recorder:
     if _current is None:
         with _lock:
             if _current is None:
-                _current = make_recorder(settings_or_defaults())
+                recorder = make_recorder(settings_or_defaults())
+                if not _instrumented:  # and never was: who undoes it knows that nothing is delivered
+                    recorder.undelivered(Undelivered.NOT_INSTRUMENTED)
+                _current = recorder
     return _current
 
 
 def set_recorder(recorder: Recorder | None) -> None:
     """Use this recorder from now on; None makes the next use read the settings anew."""
-    global _current  # noqa: PLW0603 - see current_recorder
+    global _current, _instrumented  # noqa: PLW0603 - see current_recorder
     _current = recorder
+    _instrumented = True
 
 
 def current_trace() -> IntentTrace:
@@ -69,6 +77,7 @@ def make_recorder(
     settings: RecordSettings,
     *,
     vocabulary: frozenset[str] = frozenset(),
+    mapping: HandlerMapping | None = None,
     tracer_provider: TracerProvider | None = None,
     meter_provider: MeterProvider | None = None,
 ) -> Recorder:
@@ -77,6 +86,7 @@ def make_recorder(
     Args:
         settings: what is kept of a text.
         vocabulary: words that previews may show besides those of the settings.
+        mapping: where handlers keep things; None reads the file of the settings.
         tracer_provider: makes the tracer; None takes the global one.
         meter_provider: makes the metrics; None takes the global one.
     """
@@ -97,9 +107,18 @@ def make_recorder(
         privacy,
         synthetic=settings.synthetic,
         allowed=frozenset(settings.span_attributes),
+        mapping=mapping or _mapping_or_none(settings.mapping),
         tracer=get_tracer(SCOPE_NAME, __version__, tracer_provider),
         meter=get_meter(SCOPE_NAME, __version__, meter_provider),
     )
+
+
+def _mapping_or_none(path: Path | None) -> HandlerMapping | None:
+    try:
+        return None if path is None else load_mapping(path)
+    except SettingsError as error:  # a mapping that cannot be used: the host must run all the same
+        trouble(f"intent-events: {error}. Handlers are read by their usual names")
+        return None
 
 
 def make_privacy(settings: RecordSettings, vocabulary: frozenset[str] = frozenset()) -> Privacy:

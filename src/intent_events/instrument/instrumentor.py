@@ -9,11 +9,11 @@ from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
 
 from intent_events.errors import SettingsError
 from intent_events.instrument.current import current_recorder, make_recorder, set_recorder, settings_or_defaults
-from intent_events.instrument.mapping import HandlerMapping, load_mapping
 from intent_events.instrument.recorder import Recorder
 from intent_events.instrument.stages import StageWrapper
 from intent_events.instrument.targets import Targets
 from intent_events.instrument.troubles import trouble
+from intent_events.instrument.undelivered import Undelivered
 from intent_events.instrument.wrappers import HandlerWrapper
 
 DELIVERY_GROUP: Final = "intent_events_delivery"
@@ -44,15 +44,14 @@ class IntentEventsInstrumentor(BaseInstrumentor):
 
     def _instrument(self, **kwargs: Any) -> None:
         settings = kwargs.get("settings") or settings_or_defaults()
-        set_recorder(
-            make_recorder(
-                settings,
-                vocabulary=frozenset(kwargs.get("vocabulary") or ()),
-                tracer_provider=kwargs.get("tracer_provider"),
-                meter_provider=kwargs.get("meter_provider"),
-            )
+        made = make_recorder(
+            settings,
+            vocabulary=frozenset(kwargs.get("vocabulary") or ()),
+            mapping=kwargs.get("mapping"),
+            tracer_provider=kwargs.get("tracer_provider"),
+            meter_provider=kwargs.get("meter_provider"),
         )
-        mapping = kwargs.get("mapping") or _mapping_or_none(settings.mapping) or HandlerMapping()
+        set_recorder(made)
         given: Sequence[str] | str = kwargs.get("targets") or settings.targets
         self._targets = targets = Targets()
 
@@ -60,12 +59,12 @@ class IntentEventsInstrumentor(BaseInstrumentor):
             return current_recorder() if targets.active else None
 
         for target in dict.fromkeys([given] if isinstance(given, str) else given):
-            targets.wrap(target, HandlerWrapper(recorder, mapping))
-        for name, target in (kwargs.get("stages") or mapping.stages).items():
+            targets.wrap(target, HandlerWrapper(recorder, made.mapping))
+        for name, target in (kwargs.get("stages") or made.mapping.stages).items():
             targets.wrap(target, StageWrapper(name, recorder))
         self._detach = []
         if kwargs.get("delivery", True):
-            self._detach = _attach_delivery(kwargs.get("tracer_provider"), kwargs.get("meter_provider"))
+            self._detach = _attach_delivery(made, kwargs.get("tracer_provider"), kwargs.get("meter_provider"))
 
     def _uninstrument(self, **_kwargs: Any) -> None:
         self._targets.undo()
@@ -77,21 +76,18 @@ class IntentEventsInstrumentor(BaseInstrumentor):
                 trouble("intent-events: a delivery could not be detached", error)
 
 
-def _mapping_or_none(path: Any) -> HandlerMapping | None:
-    try:
-        return None if path is None else load_mapping(path)
-    except SettingsError as error:  # a mapping that cannot be used: the host must run all the same
-        trouble(f"intent-events: {error}. Handlers are read by their usual names")
-        return None
-
-
-def _attach_delivery(tracer_provider: Any, meter_provider: Any) -> list[Callable[[], None]]:
+def _attach_delivery(recorder: Recorder, tracer_provider: Any, meter_provider: Any) -> list[Callable[[], None]]:
     detach: list[Callable[[], None]] = []
-    for point in entry_points(group=DELIVERY_GROUP):
+    points = entry_points(group=DELIVERY_GROUP)
+    if not points:
+        recorder.undelivered(Undelivered.NOT_INSTALLED)
+    for point in points:
         try:
             detach.append(point.load()(tracer_provider, meter_provider))
         except SettingsError as error:  # a variable or the file that it names cannot be used; the text says which
             trouble(f"intent-events: {error}. Nothing is delivered until that is mended")
+            recorder.undelivered(Undelivered.FAILED)
         except Exception as error:  # noqa: BLE001 - a delivery that cannot start must not keep the host from running
             trouble("intent-events: delivery could not be attached: see `pip check` and the settings", error)
+            recorder.undelivered(Undelivered.FAILED)
     return detach

@@ -2,16 +2,18 @@
 """Where a handler keeps what is recorded: its text, who asked, and the trace in its result."""
 
 import tomllib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from inspect import Parameter, signature
+from os import PathLike
 from pathlib import Path
+from re import compile as compile_pattern
 from typing import Any, Final, cast
 
 from intent_events.errors import SettingsError
 from intent_events.instrument.troubles import trouble
 from intent_events.mending import field_of
-from intent_events.semconv import Stage
+from intent_events.semconv import Outcome, Stage
 from intent_events.trace import TRACE_FIELDS, IntentTrace
 
 ROLES: Final = ("utterance", "text", "message", "query")
@@ -32,7 +34,10 @@ FROM_ARGUMENTS: Final = (
 """Fields that are taken from the arguments, or from a context argument, by their names."""
 
 _UTTERANCE: Final = "utterance"
-_MARKS: Final = ("outcome", "chosen_verb_fqn", "semreg_mode", "verb_candidates_pre")
+_OUTCOME: Final = "outcome"
+_OUTCOMES: Final = frozenset(outcome.value for outcome in Outcome)
+_MARKS: Final = tuple(name for name in TRACE_FIELDS if name not in {_OUTCOME, *FROM_ARGUMENTS})
+_PLACE: Final = compile_pattern(r"\((at (?:line \d+, column \d+|end of document))\)$")
 
 _KNOWN: Final[dict[str, frozenset[str] | None]] = {
     "arguments": frozenset({_UTTERANCE, *TRACE_FIELDS}),
@@ -72,7 +77,7 @@ class HandlerMapping:
 
     def trace_in(self, result: object) -> object:
         """The trace of the orchestrator's own that a result is or has; None without one."""
-        return _resolve(result, self.result["trace"]) if "trace" in self.result else find_trace(result)
+        return _resolve(result, self.result["trace"]) if "trace" in self.result else find_trace(result, self.outcomes)
 
     def apply(self, found: object, result: object) -> object:
         """What to record, as an object or mapping with the fields of an IntentTrace; None when there is nothing.
@@ -97,7 +102,7 @@ class HandlerMapping:
         return fields
 
 
-def load_mapping(path: Path) -> HandlerMapping:
+def load_mapping(path: str | PathLike[str]) -> HandlerMapping:
     """Read a mapping file.
 
     Args:
@@ -107,11 +112,11 @@ def load_mapping(path: Path) -> HandlerMapping:
         SettingsError: the file cannot be read, or names a table, field or stage that does not exist.
     """
     try:
-        tables = tomllib.loads(path.read_text("utf-8"))
+        tables = tomllib.loads(Path(path).read_text("utf-8"))
     except (OSError, ValueError, RecursionError) as error:  # not there, not UTF-8, no TOML, or nested beyond reading
-        raise SettingsError(
-            f"the mapping file {path} cannot be read ({type(error).__name__}): give a readable TOML file"
-        ) from error
+        at = _PLACE.search(str(error))  # and nothing else of its text, which could hold what stands there
+        why = type(error).__name__ + (f" {at[1]}" if at else "")
+        raise SettingsError(f"the mapping file {path} cannot be read ({why}): give a readable TOML file") from error
     read: dict[str, dict[str, str]] = {}
     for table, entries in tables.items():
         if table not in _KNOWN:
@@ -137,8 +142,16 @@ def _check(table: str, name: str, whose: str) -> None:
         raise SettingsError(f"{whose} maps {name} in [{table}]: it knows {', '.join(sorted(names))}")
 
 
-def find_trace(result: object) -> object:
-    """The trace that a result is or has under ``trace``; None when it has none."""
+def find_trace(result: object, labels: Collection[str] = ()) -> object:
+    """The trace that a result is or has under ``trace``; None when it has none.
+
+    A result is a trace itself when it says an outcome: one of the contract or of ``labels``, or any label beside a
+    field that only a trace has. Fields of arguments, which a reply may repeat, do not make one.
+
+    Args:
+        result: what the handler gave.
+        labels: outcomes of the orchestrator's own.
+    """
     if isinstance(result, IntentTrace):
         return result
     if result is None or isinstance(result, (str, bytes, int, float)):
@@ -146,8 +159,15 @@ def find_trace(result: object) -> object:
     trace = field_of(result, "trace")
     if not (trace is None or isinstance(trace, (str, bytes, int, float)) or callable(trace)):
         return trace
-    has = [field_of(result, mark) is not None for mark in _MARKS]
-    return result if has[0] and any(has[1:]) else None
+    label = field_of(result, _OUTCOME)
+    if label is None:
+        return None
+    label = getattr(label, "value", label)
+    if issubclass(type(label), str):
+        spelled = str.__str__(cast("str", label))
+        if spelled in _OUTCOMES or spelled in labels:
+            return result
+    return result if any(field_of(result, mark) is not None for mark in _MARKS) else None
 
 
 class ArgumentReader:

@@ -20,8 +20,10 @@ from intent_events.identity import event_id_of, spelled
 from intent_events.instrument.attributes import attributes_of
 from intent_events.instrument.direct import Unspanned, direct_way
 from intent_events.instrument.guard import GuardedSpan, Withheld, type_of
+from intent_events.instrument.mapping import HandlerMapping
 from intent_events.instrument.troubles import trouble
 from intent_events.instrument.turns import Turns
+from intent_events.instrument.undelivered import Undelivered, no_span, spans_only
 from intent_events.mending import field_of, text
 from intent_events.privacy import Privacy, TextRecord, entity_spans
 from intent_events.semconv import Outcome
@@ -34,12 +36,6 @@ SCOPE_NAME: Final = "intent_events"
 _CANCELLED: Final = (CancelledError, KeyboardInterrupt)
 
 Attached = tuple[Token[Any], Token[Recording | None]]
-
-_UNRECORDED: Final = (
-    "intent-events: no span is recording, so utterances are not stored: set up an OpenTelemetry SDK "
-    "that samples them, or set INTENT_EVENTS_DSN and install intent-events-exporter"
-)
-
 
 _WITHHELD: Final = (
     "intent-events: code within an utterance put something on its span that may not leave on it: see the metric "
@@ -56,7 +52,7 @@ class Emitter:
         started_ns: when the process began to be one, nanoseconds since 1970.
     """
 
-    __slots__ = ("__weakref__", "_numbers", "emitted", "emitter_id", "started_ns")
+    __slots__ = ("__weakref__", "_beats", "_numbers", "emitted", "emitter_id", "started_ns")
 
     def __init__(self) -> None:
         self._renew()
@@ -68,9 +64,14 @@ class Emitter:
         self.emitted = max(self.emitted, number)  # another thread may have been quicker with a later one
         return number
 
+    def next_beat(self) -> int:
+        """Number of its next heartbeat, whichever delivery writes it."""
+        return next(self._beats)
+
     def _renew(self) -> None:
         self.emitter_id = str(uuid4())
         self._numbers = count(1)
+        self._beats = count(1)
         self.emitted = 0
         self.started_ns = time_ns()
 
@@ -262,9 +263,16 @@ class NotRecording(OpenRecording):
 
 
 class Recorder:
-    """Begins recordings with one tracer and one set of privacy rules."""
+    """Begins recordings with one tracer and one set of privacy rules.
 
-    __slots__ = ("_tracer", "_unrecorded", "_withheld", "allowed", "privacy", "synthetic", "turns")
+    Attributes:
+        mapping: where handlers that say nothing of their own keep things.
+    """
+
+    __slots__ = (
+        *("_told", "_tracer", "_undelivered", "_unrecorded", "_withheld"),
+        *("allowed", "mapping", "privacy", "synthetic", "turns"),
+    )
 
     def __init__(
         self,
@@ -272,6 +280,7 @@ class Recorder:
         *,
         synthetic: bool = False,
         allowed: frozenset[str] = frozenset(),
+        mapping: HandlerMapping | None = None,
         tracer: Tracer | None = None,
         meter: Meter | None = None,
     ) -> None:
@@ -281,6 +290,7 @@ class Recorder:
             privacy: what may be kept of a text.
             synthetic: mark every record as test traffic.
             allowed: attributes of the host's that it may set on our spans.
+            mapping: where handlers that say nothing of their own keep things; None for the usual names.
             tracer: makes the spans; None takes the global provider's.
             meter: makes the metrics; None takes the global provider's.
         """
@@ -289,6 +299,9 @@ class Recorder:
         self.synthetic = synthetic
         self._tracer = tracer or get_tracer(SCOPE_NAME, __version__)
         self.allowed: Final = allowed
+        self.mapping: Final = mapping or HandlerMapping()
+        self._undelivered = Undelivered.CHOSEN
+        self._told = True
         meter = meter or get_meter(SCOPE_NAME, __version__)
         self._withheld = meter.create_counter(
             "intent_events.attributes.withheld",
@@ -329,15 +342,33 @@ class Recorder:
             event_id = event_id_of(ids.trace_id, ids.span_id, start_ns)
             if way is not None:
                 way.meet_sdk()
+            elif not self._told:
+                self._tell()
         else:
             unspanned = Unspanned.of(span, start_ns)
             event_id = unspanned.event_id
             if way is None:
                 self._unrecorded.add(1)
-                trouble(_UNRECORDED)
+                trouble(no_span(self._undelivered))
         trace = IntentTrace(event_id=event_id, delivery=track(event_id), **fields)
         raw = str.__str__(utterance) if isinstance(utterance, str) else None
         return OpenRecording(self, span, event_id, trace, raw, None, unspanned, start_ns)
+
+    def undelivered(self, why: Undelivered) -> None:
+        """Say why no delivery is attached, should an utterance come all the same.
+
+        Args:
+            why: the reason.
+        """
+        self._undelivered = why
+        self._told = False
+
+    def _tell(self) -> None:
+        """Say once that spans are recorded and no rows are stored: not before, since a door may be added until then."""
+        self._told = True
+        line = spans_only(self._undelivered)
+        if line is not None:
+            trouble(line)
 
     def hide_actor(self, attributes: dict[str, Any], at_ns: int) -> None:
         """Record whoever speaks as the settings say.

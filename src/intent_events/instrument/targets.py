@@ -63,6 +63,11 @@ def _wrap_in(module: ModuleType, path: str, wrapper: Wrapper) -> Callable[[], No
     for part in holders:
         holder = getattr(holder, part, None)
     if not callable(getattr(holder, name, None)):
+        if module.__name__ == "__main__":  # which has not run yet when targets come from the environment
+            raise TargetError(
+                f"the target __main__:{path} names nothing yet: put @record_utterance on a handler in the script "
+                "itself, or move it to a module"
+            )
         raise TargetError(f"the target {module.__name__}:{path} names nothing that can be called: check its spelling")
     own = vars(holder).get(name, _INHERITED)
     wrapt.wrap_function_wrapper(cast("ModuleType", holder), name, wrapper)

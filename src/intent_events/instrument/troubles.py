@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """One log line a trouble: what telemetry could not do, said once a minute and never in the host's way."""
 
+from contextlib import suppress
 from logging import getLogger
 from time import monotonic
 from typing import Final
@@ -24,7 +25,8 @@ def trouble(message: str, error: BaseException | None = None) -> None:
     if len(_last) >= _MOST:  # messages are few; should one hold what differs each time, memory stays bounded
         _last.clear()
     _last[message] = now
-    if error is None:
-        _LOGGER.warning("%s", message)
-    else:
-        _LOGGER.warning("%s (%s)", message, type(error).__name__)
+    with suppress(Exception):  # a handler or a filter of the host's may raise, which must not become a failure of ours
+        if error is None:
+            _LOGGER.warning("%s", message)
+        else:
+            _LOGGER.warning("%s (%s)", message, type(error).__name__)

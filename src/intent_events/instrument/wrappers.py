@@ -47,17 +47,19 @@ _GOES_ON: Final = (CoroutineType, AsyncGeneratorType, GeneratorType, asyncio.Fut
 class HandlerWrapper:
     """Wraps one handler; called with the convention of wrapt."""
 
-    __slots__ = ("_drive", "_mapping", "_readers", "_recorder")
+    __slots__ = ("_bound", "_drive", "_mapping", "_own", "_readers", "_recorder")
 
-    def __init__(self, recorder: Callable[[], Recorder | None], mapping: HandlerMapping) -> None:
+    def __init__(self, recorder: Callable[[], Recorder | None], mapping: HandlerMapping | None = None) -> None:
         """Record with whatever recorder is there at the time of a call.
 
         Args:
             recorder: gives the recorder; None switches the wrapper off.
-            mapping: where the handler keeps things.
+            mapping: where the handler keeps things; None for what the recorder says, which may come later.
         """
         self._recorder = recorder
-        self._mapping = mapping
+        self._own = mapping
+        self._mapping = mapping or HandlerMapping()
+        self._bound: Recorder | None = None
         # By the type of what is called: a method that is called on its class without an instance has one argument more.
         self._readers: dict[type, ArgumentReader] = {}
         self._drive: Callable[[Begin, Handler], Any] | None = None
@@ -67,6 +69,8 @@ class HandlerWrapper:
         recorder = self._recorder()
         if recorder is None or not is_instrumentation_enabled():
             return handler(*args, **kwargs)
+        if recorder is not self._bound:
+            self._bind(recorder)
 
         def begin() -> OpenRecording:
             return self._begin(recorder, handler, args, kwargs)
@@ -77,6 +81,12 @@ class HandlerWrapper:
         if self._drive is None:
             self._drive = self._driver_of(handler)
         return self._drive(begin, call)
+
+    def _bind(self, recorder: Recorder) -> None:
+        """Read handlers as this recorder says, unless the wrapper has a mapping of its own."""
+        if self._own is None:
+            self._mapping, self._readers = recorder.mapping, {}
+        self._bound = recorder
 
     def _driver_of(self, handler: Handler) -> Callable[[Begin, Handler], Any]:
         """How a handler of this kind is run; the kind is a wrapper's for good."""
@@ -110,9 +120,10 @@ class HandlerWrapper:
 
     def _read(self, handler: Handler, args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[object, dict[str, Any]]:
         try:
-            reader = self._readers.get(type(handler))
+            readers = self._readers  # first, or another thread that binds a recorder could get a reader of the old one
+            reader = readers.get(type(handler))
             if reader is None:
-                reader = self._readers[type(handler)] = ArgumentReader(handler, self._mapping)
+                reader = readers[type(handler)] = ArgumentReader(handler, self._mapping)
             return reader.read(args, kwargs)
         except Exception as error:  # noqa: BLE001 - a foreign argument may do anything when it is read
             trouble("intent-events: the arguments of a handler could not be read", error)

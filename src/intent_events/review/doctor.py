@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """The judgement of ``doctor``: facts in, one line a check out. Pure; who gathers the facts is not its business."""
 
+import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Final
 
 from intent_events.privacy import KeyRing
-from intent_events.review.doctor_model import Check, Probed, Sdk, SpoolSeen, Status
+from intent_events.review.doctor_model import Check, Probed, Sdk, SpoolSeen, Status, TargetSeen
 from intent_events.review.windows import age
 from intent_events.settings import RecordSettings
 from intent_events.store.health import Emitter, Health, Role
@@ -23,19 +25,37 @@ _SHOWN: Final = 3
 _OURS: Final = "intent_events"
 _NEEDLESS: Final = "OTEL_TRACES_EXPORTER names intent_events: needless beside the processor"
 _EXCESS: Final = ("UPDATE", "DELETE", "TRUNCATE")
+_NO_STAGES: Final[Mapping[str, str]] = MappingProxyType({})
+_NOT_THERE: Final = re.compile(r"Requested component '([^']*)' not found in entry point '(?:opentelemetry_)?([^']*)'")
+_NEEDS: Final = " of "  # as in "ModuleNotFoundError of numpy": the target is there, and what it imports is not
+_MISSPELT: Final = frozenset({"", "ModuleNotFoundError", "AttributeError"})
+_GRPC: Final = "otlp_proto_grpc"
+_DO: Final = MappingProxyType(
+    {
+        "spool_full": "see why Postgres does not take records, or raise INTENT_EVENTS_SPOOL_MAX_BYTES",
+        "disk_full": "make room on the disk of the spool",
+        "spool_unwritable": "mend the folder of the spool, or name another by INTENT_EVENTS_SPOOL_DIR",
+        "unreadable": "drain with the version that wrote them before going back to an older one",
+        "internal": "report the type that the log line of the process names",
+    }
+)
+"""What to do about records that were dropped, by the reasons that heartbeats give."""
+
 _SEE_LOG: Final = "run `opentelemetry-instrument python -c ''` here: its log says why, often an exporter not installed"
 
 
-def check_settings(problems: Sequence[str]) -> Check:
-    """Whether every variable and every file that one names can be used.
+def check_settings(problems: Sequence[str], oddities: Sequence[str] = ()) -> Check:
+    """Whether every variable and every file that one names can be used, and is.
 
     Args:
         problems: what cannot, one line each with its remedy.
+        oddities: what can, and does not do what was meant, the same.
     """
+    detail = "; ".join((*problems, *oddities))
     if problems:
-        return _fail(
-            "settings", "; ".join(problems), "mend these: until then defaults are used, or nothing is recorded"
-        )
+        return _fail("settings", detail, "mend these: until then defaults are used, or nothing is recorded")
+    if oddities:
+        return _warn("settings", detail, "mend these: until then it is as if they were not there")
     return _ok("settings", "every variable and file can be used")
 
 
@@ -61,21 +81,25 @@ def check_hash_key(settings: RecordSettings, ring: KeyRing | None, at_ns: int) -
     return _ok(name, f"fingerprints are keyed, by the key {now!r}" + (f"; live too: {_some(others)}" if others else ""))
 
 
-def check_application(probed: Probed | str, exporters: Sequence[str] = ()) -> Iterator[Check]:
+def check_application(
+    probed: Probed | str, exporters: Sequence[str] = (), *, stages: Mapping[str, str] = _NO_STAGES, why: str = ""
+) -> Iterator[Check]:
     """Whether an application in this environment records, delivers, and loses nothing on the way.
 
     Args:
         probed: what a process found in itself; a text when none could be asked, and why.
         exporters: those of ``OTEL_TRACES_EXPORTER``, in their order; empty when that is not known.
+        stages: target -> stage, for targets that are wrapped as one.
+        why: what the process said of its failure, as far as it may be shown; empty when it said nothing.
     """
     if isinstance(probed, str):
-        yield _fail("instrumented", probed, _SEE_LOG)
+        yield _not_started(probed, why)
         return
     if not probed.instrumented:
-        yield _fail("instrumented", "opentelemetry-instrument does not start our instrumentor", _SEE_LOG)
+        yield _not_started("opentelemetry-instrument does not start our instrumentor", why)
         return
     yield _ok("instrumented", "opentelemetry-instrument starts our instrumentor")
-    yield _check_targets(probed)
+    yield _check_targets(probed, stages)
     yield _check_delivery(probed)
     if probed.sdk is Sdk.PRESENT:
         if probed.attached:
@@ -84,16 +108,51 @@ def check_application(probed: Probed | str, exporters: Sequence[str] = ()) -> It
     yield _check_exporters(probed, exporters)
 
 
-def _check_targets(probed: Probed) -> Check:
+def _not_started(what: str, why: str) -> Check:
+    missing = _NOT_THERE.search(why)
+    if missing is None:
+        return _fail("instrumented", f"{what} ({why})" if why else what, _SEE_LOG)
+    component, group = missing.groups()
+    signal, _, exporter = group.partition("_")
+    variable = f"OTEL_{signal.upper()}_EXPORTER" if exporter == "exporter" else ""
+    if component == _GRPC and variable:
+        remedy = (
+            "install opentelemetry-exporter-otlp, or set OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf, or "
+            f"{variable}=none where no backend takes them"
+        )
+    else:
+        remedy = f"install the package that has it, or name another in {variable or 'the OTEL_* variable that asks it'}"
+    return _fail("instrumented", f"{what}: {why}", remedy)
+
+
+def _check_targets(probed: Probed, stages: Mapping[str, str]) -> Check:
     name = "targets"
-    broken = [f"{one.target} ({one.error or 'not wrapped'})" for one in probed.targets if not one.wrapped]
+    broken = [one for one in probed.targets if not one.wrapped]
     if broken:
-        remedy = "check the spelling, pkg.mod:Class.method, and run this in the folder that the application starts in"
-        return _fail(name, f"cannot be wrapped: {_some(broken)}", remedy)
-    if not probed.targets:
+        remedies = dict.fromkeys(remedy for one in broken for remedy in _remedies_of(one))
+        told = [
+            f"{one.target} ({', '.join(filter(None, (_stage_of(one, stages), one.error or 'not wrapped')))})"
+            for one in broken
+        ]
+        return _fail(name, f"cannot be wrapped: {_some(told)}", "; ".join(remedies))
+    wrapped = [f"{one.target}{f' ({stage})' if (stage := _stage_of(one, stages)) else ''}" for one in probed.targets]
+    if all(one.target in stages for one in probed.targets):
         remedy = "set INTENT_EVENTS_TARGETS, unless the application records by itself (@record_utterance)"
-        return _ok(name, "none named: only what records by itself is recorded", remedy)
-    return _ok(name, f"wrapped: {_some([one.target for one in probed.targets])}")
+        detail = "none named: only what records by itself is recorded"
+        return _ok(name, f"{detail}; wrapped: {_some(wrapped)}" if wrapped else detail, remedy)
+    return _ok(name, f"wrapped: {_some(wrapped)}")
+
+
+def _remedies_of(one: TargetSeen) -> tuple[str, ...]:
+    if _NEEDS in one.error:
+        return ("install what its module imports",)
+    if one.error in _MISSPELT:
+        return "check the spelling, pkg.mod:Class.method", "run this in the folder that the application starts in"
+    return ("import its module here by hand to see why",)
+
+
+def _stage_of(one: TargetSeen, stages: Mapping[str, str]) -> str:
+    return f"stage {stages[one.target]}" if one.target in stages else ""
 
 
 def _check_delivery(probed: Probed) -> Check:
@@ -215,15 +274,22 @@ def _check_damage(seen: SpoolSeen) -> Check:
     return _warn("spool_damage", detail, f"check the disk; look at {seen.folder}/aside, then remove what is there")
 
 
-def check_database(health: Health | str) -> Check:
+def check_database(health: Health | str | None) -> Check:
     """Whether the database could be asked.
 
     Args:
-        health: what it said; a text when it could not be asked, and why, with the remedy.
+        health: what it said; a text when it could not be asked, and why, with the remedy; None without an address.
     """
+    name = "database"
+    if health is None:
+        remedy = (
+            "set it to postgresql://user:password@host:5432/database: until then this application stores no rows, "
+            "unless a sink gets its spans"
+        )
+        return _fail(name, "INTENT_EVENTS_DSN is not set", remedy)
     if isinstance(health, str):
-        return _fail("database", health, "records wait in the spool until it answers")
-    return _ok("database", f"answers, to the role {health.role.name}")
+        return _fail(name, health, "mend that: records wait in the spool until then")
+    return _ok(name, f"answers, to the role {health.role.name}")
 
 
 def check_schema(health: Health, detail: str, *, at_head: bool) -> Check:
@@ -242,12 +308,19 @@ def check_schema(health: Health, detail: str, *, at_head: bool) -> Check:
     return _ok("schema", detail) if at_head else _fail("schema", *_split(detail))
 
 
-def check_role(role: Role) -> Check:
-    """Whether the role may INSERT, and nothing else."""
+def check_role(role: Role, *, of_application: bool = True) -> Check:
+    """Whether the role may INSERT, and nothing else.
+
+    Args:
+        role: who asked.
+        of_application: whether an application in this environment connects as this role; False where another was given
+            to ask with, as one of people, who read.
+    """
+    if not all(rights.there for rights in role.tables.values()):
+        return _skip("role", "the database is not migrated")
     lacking = [f"agent.{table}" for table, rights in role.tables.items() if "INSERT" not in rights.may]
     if lacking or not role.may_use:
-        what = f"the right INSERT on {_some(lacking)}" if lacking else "USAGE on schema agent"
-        return _fail("role", f"{role.name} lacks {what}", f"GRANT intent_writer TO {role.name}, as an administrator")
+        return _check_lacking(role, lacking, of_application=of_application)
     excess = [] if not role.may_create else ["CREATE in schema agent"]
     excess += [
         f"{right} of agent.{table}" for table, rights in role.tables.items() for right in _EXCESS if right in rights.may
@@ -258,6 +331,18 @@ def check_role(role: Role) -> Check:
     if excess:
         return _warn("role", f"{role.name} may do more than INSERT: {_some(excess)}", remedy)
     return _ok("role", f"{role.name} may INSERT, and change nothing that is there")
+
+
+def _check_lacking(role: Role, lacking: Sequence[str], *, of_application: bool) -> Check:
+    name, grant = "role", f"GRANT intent_writer TO {role.name}, as an administrator"
+    if not role.may_use:
+        return _fail(name, f"{role.name} lacks USAGE on schema agent", grant)
+    if len(lacking) < len(role.tables):
+        return _fail(name, f"{role.name} lacks the right INSERT on {_some(lacking)}", grant)
+    reads = f"{role.name} may not INSERT: it is a role that reads"
+    if of_application:
+        return _warn(name, reads, f"ask once with the application's; if this is it, {grant}")
+    return _skip(name, f"{reads}; ask once with the application's")
 
 
 def check_partitions(health: Health) -> Check:
@@ -298,14 +383,18 @@ def check_emitters(health: Health) -> Check:
         dropped.update(one.dropped)
     silent = [one for one in health.emitters if one.spooled and one.age_s > _SILENT_AFTER_S]
     found: list[str] = []
+    remedies: list[str] = []
     if dropped:
         reasons = ", ".join(f"{reason} {n:,}" for reason, n in dropped.most_common())
         found.append(f"{_n(dropped.total(), 'record')} dropped ({reasons})")
+        remedies += [
+            f"{reason}: {_DO.get(reason, 'see the log of the process')}" for reason, _ in dropped.most_common()
+        ]
     if silent:
         found.append(f"silent with records in their spool: {_some([_told(one) for one in silent])}")
+        remedies.append("`intent-events drain` on their host stores what is left there")
     if found:
-        remedy = "`intent-events reconcile` tells what is missing; `drain` on a host stores what is left there"
-        return _warn(name, "; ".join(found), remedy)
+        return _warn(name, "; ".join(found), "; ".join(remedies))
     return _ok(name, "no process dropped a record, or fell silent with some in its spool")
 
 

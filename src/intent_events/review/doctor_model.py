@@ -78,12 +78,13 @@ class Diagnosis(_Frozen):
 
 
 class TargetSeen(_Frozen):
-    """One target of ``INTENT_EVENTS_TARGETS``.
+    """One target of ``INTENT_EVENTS_TARGETS``, or of a stage of the mapping.
 
     Attributes:
         target: as it is spelled there.
         wrapped: whether our wrapper is around it.
-        error: type of the error with which it could not be found; empty when it could.
+        error: type of the error with which it could not be found, with `` of module`` where a module that it imports is
+            missing; empty when it could.
     """
 
     target: str

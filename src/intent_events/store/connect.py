@@ -16,6 +16,7 @@ import asyncpg
 
 from intent_events.errors import IntentEventsError, SettingsError, UnavailableError
 from intent_events.store import tls
+from intent_events.store.parameters import check_parameters, for_driver
 
 APPLICATION_NAME: Final = "intent-events"
 """How our connections call themselves in ``pg_stat_activity``."""
@@ -27,6 +28,10 @@ _CLOSE_S: Final = 1.0
 _SCHEMES: Final = ("postgresql", "postgres")
 _CHECK: Final = "check INTENT_EVENTS_DSN"
 _WRITE: Final = "write postgresql://user:password@host:5432/database, special characters of the password as %XX"
+_ROLES: Final = (
+    "use a login that may: intent_writer stores, intent_reviewer reports, intent_owner reconciles and removes "
+    "(docs/security.md)"
+)
 _WHY: Final[tuple[tuple[tuple[type[BaseException], ...], str], ...]] = (
     (
         (
@@ -39,7 +44,7 @@ _WHY: Final[tuple[tuple[tuple[type[BaseException], ...], str], ...]] = (
     ),
     (
         (asyncpg.InsufficientPrivilegeError,),
-        f"{{place}}: {{message}}; grant this right to its role, or {_CHECK}",
+        f"{{place}}: {{message}}; {_ROLES}, or {_CHECK}",
     ),
     (
         (TimeoutError, asyncpg.QueryCanceledError),
@@ -60,7 +65,14 @@ _WHY: Final[tuple[tuple[tuple[type[BaseException], ...], str], ...]] = (
 """First match wins; only the first two quote the server, which names a table, a column or a schema there."""
 
 _SHOWN: Final = frozenset({"host", "port", "user", "dbname", "database"})
+_PASSWORDS: Final = frozenset({"password", "sslpassword"})
 _MODES: Final = frozenset({"disable", "allow", "prefer", "require", "verify-ca", "verify-full"})
+_SETTING: Final = re.compile(r"[A-Za-z_][\w.]*", re.ASCII)
+_NOT_TAKEN: Final = (
+    asyncpg.UndefinedObjectError,
+    asyncpg.CantChangeRuntimeParamError,
+    asyncpg.InvalidParameterValueError,
+)
 _HOST: Final = re.compile(r"(\[[^\]]*\]|[^:\[\]]*)(:\d*)?")
 _UNEXPECTED: Final = "{place} could not answer ({kind}, {code}); see the server's log"
 
@@ -85,7 +97,9 @@ async def connect(dsn: str, *, timeout_s: float, readonly: bool = False) -> asyn
     if readonly:
         settings["default_transaction_read_only"] = "on"
     try:
-        return await asyncpg.connect(dsn.strip(), timeout=timeout_s, statement_cache_size=0, server_settings=settings)
+        return await asyncpg.connect(
+            for_driver(dsn.strip()), timeout=timeout_s, statement_cache_size=0, server_settings=settings
+        )
     except TimeoutError:  # nobody answers at that address, or the server is starting or overrun
         problem = UnavailableError(f"{place_of(dsn)} accepted no connection within {timeout_s:g} s; {_CHECK}")
     except (*UNASKABLE, ValueError) as error:  # no server, user or database; no trust; an address of another form
@@ -100,6 +114,13 @@ def _refused(error: BaseException, dsn: str, timeout_s: float) -> IntentEventsEr
         return problem
     if isinstance(error, ValueError):  # the driver cannot read the address: an unknown sslmode, a strange escape
         return SettingsError(f"INTENT_EVENTS_DSN cannot be read; {_WRITE}")
+    name = _parameter_in(str(error), dsn)
+    # A pooler says so in words alone. It may refuse a setting of ours as well, which is not in the address.
+    if isinstance(error, _NOT_TAKEN) or (isinstance(error, asyncpg.ProtocolViolationError) and name):
+        what = f"the parameter {name}" if name and _may_be_named(dsn) else "a parameter"
+        return SettingsError(
+            f"INTENT_EVENTS_DSN: {place_of(dsn)} does not take {what} of the address; correct it, or leave it out"
+        )
     return unavailable(error, dsn, timeout_s=timeout_s)
 
 
@@ -116,7 +137,8 @@ def check(dsn: str) -> None:
     """Refuse an address that is none.
 
     Raises:
-        SettingsError: it is empty, of a foreign scheme, or holds an unescaped password; nothing of it is quoted.
+        SettingsError: it is empty, of a foreign scheme, holds an unescaped password, or asks for what the driver cannot
+            do; nothing of it is quoted but the name of a parameter that libpq knows.
     """
     if not dsn.strip():
         raise SettingsError(f"INTENT_EVENTS_DSN is not set; {_WRITE}")
@@ -126,7 +148,9 @@ def check(dsn: str) -> None:
     # Such an address is read as another host, port or database, which then hold pieces of the password.
     if parts.netloc.count("@") > 1 or "@" in parts.path or parts.fragment or not _ports_are_numbers(parts):
         raise SettingsError(f"INTENT_EVENTS_DSN has an @, :, / or # that is not escaped; {_WRITE}")
-    tls.check_files(_parameters(dsn))
+    parameters = _parameters(dsn)
+    check_parameters(parameters)
+    tls.check_files(parameters)
 
 
 def place_of(dsn: str) -> str:
@@ -192,6 +216,19 @@ def _shown_parameter(parameter: str) -> str:
     name, equals, value = parameter.partition("=")
     known = name in _SHOWN or (name == "sslmode" and value in _MODES)
     return parameter if known else f"{name if equals else '***'}{equals and '=***'}"
+
+
+def _parameter_in(message: str, dsn: str) -> str:
+    """The parameter of the address that a message of the server's names; nothing when it names none."""
+    names = (name for name in _parameters(dsn) if _SETTING.fullmatch(name))
+    first = message.partition("\n")[0]
+    return next((name for name in names if f'"{name}"' in first or first.endswith(f": {name}")), "")
+
+
+def _may_be_named(dsn: str) -> bool:
+    """Whether no name of a parameter can be a piece of a password that nobody escaped."""
+    parts = _split(dsn)
+    return parts is not None and "@" not in parts.query and _PASSWORDS.isdisjoint(_parameters(dsn))
 
 
 def _parameters(dsn: str) -> dict[str, list[str]]:

@@ -3,6 +3,7 @@
 
 import asyncio
 import threading
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from io import StringIO
@@ -34,6 +35,12 @@ _PRELUDE: Final = (
 _EPILOGUE: Final = "SELECT agent.make_partitions()"
 _VERSION_TABLE_EXISTS: Final = "SELECT to_regclass('agent.schema_version') IS NOT NULL"
 _CURRENT: Final = "SELECT version_num FROM agent.schema_version"
+_MISSING_ROLES: Final = """
+SELECT name FROM unnest(ARRAY['intent_writer', 'intent_reviewer', 'intent_tuner', 'intent_owner'])
+    WITH ORDINALITY AS roles (name, place)
+WHERE to_regrole(name) IS NULL ORDER BY place
+"""
+_LET: Final = "let an administrator run: "
 
 # Alembic keeps the migration that is under way in module globals: one at a time in a process, whatever the database.
 _alembic: Final = threading.Lock()
@@ -47,7 +54,7 @@ class MigrateResult:
         before: revision found; None when the database had never been migrated.
         after: revision now, the head of this version.
         partitions: names of the partitions that were made.
-        notices: what the server had to say, one line each: what an administrator still has to do.
+        notices: what an administrator still has to do, as long as it is not done; and what else the server had to say.
     """
 
     before: str | None
@@ -163,7 +170,7 @@ def _migrate_here(dsn: str) -> MigrateResult:
 async def _migrate(dsn: str) -> MigrateResult:
     driver = await connect(dsn, timeout_s=CONNECT_S)
     notices: list[str] = []
-    driver.add_log_listener(lambda _, message: notices.append(str(message)))
+    driver.add_log_listener(lambda _, message: notices.append(str(message.message)))
 
     async def creator() -> asyncpg.Connection:
         return driver
@@ -171,8 +178,10 @@ async def _migrate(dsn: str) -> MigrateResult:
     engine = create_async_engine("postgresql+asyncpg://", async_creator=creator, poolclass=NullPool)
     try:
         async with engine.begin() as connection:
-            before, partitions = await connection.run_sync(_upgrade, dsn)
-        return MigrateResult(before, all_revisions()[0], partitions, tuple(notices))
+            before, partitions, roles = await connection.run_sync(_upgrade, dsn)
+        # Each revision tells of its own roles, when it is applied; this tells of all, each time.
+        told = [notice for notice in notices if f"{_LET}CREATE ROLE" not in notice]
+        return MigrateResult(before, all_revisions()[0], partitions, (*_roles_to_make(roles), *told))
     except DBAPIError as error:  # SQLAlchemy's word for a failure of the driver
         cause = error.orig.__cause__ if error.orig is not None else None
         problem = _problem(cause or error, dsn)
@@ -184,7 +193,8 @@ async def _migrate(dsn: str) -> MigrateResult:
     raise problem
 
 
-def _upgrade(connection: Connection, dsn: str) -> tuple[str | None, tuple[str, ...]]:
+def _upgrade(connection: Connection, dsn: str) -> tuple[str | None, tuple[str, ...], tuple[str, ...]]:
+    """The revision before, the partitions that were made, and the roles that are missing."""
     for statement in _PRELUDE:
         connection.execute(text(statement))
     migrated = connection.execute(text(_VERSION_TABLE_EXISTS)).scalar_one()
@@ -194,7 +204,16 @@ def _upgrade(connection: Connection, dsn: str) -> tuple[str | None, tuple[str, .
     config = alembic_config()
     config.attributes["connection"] = connection
     command.upgrade(config, "head")
-    return before, tuple(connection.execute(text(_EPILOGUE)).scalars())
+    partitions = tuple(connection.execute(text(_EPILOGUE)).scalars())
+    return before, partitions, tuple(connection.execute(text(_MISSING_ROLES)).scalars())
+
+
+def _roles_to_make(missing: tuple[str, ...]) -> Iterator[str]:
+    """What an administrator has to run for these roles; nothing when there are none."""
+    if missing:
+        which = f"role {missing[0]} is" if len(missing) == 1 else f"roles {', '.join(missing)} are"
+        statements = "".join(f"CREATE ROLE {name} NOLOGIN; " for name in missing)
+        yield f"{which} missing: {_LET}{statements}SELECT agent.grant_roles();"
 
 
 def _problem(error: BaseException, dsn: str) -> StoreError:

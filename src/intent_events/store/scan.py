@@ -103,7 +103,9 @@ async def read_texts(dsn: str, query: TextQuery, look: Look) -> tuple[TextTable,
                 await _read(connection, query, record, look)
             if found:
                 return tuple(_table_of(record) for record in found)
-            problem = UnavailableError(f"{place_of(dsn)} is not migrated: it has no tables in schema agent")
+            problem = UnavailableError(
+                f"{place_of(dsn)} is not migrated: it has no tables in schema agent; run `intent-events migrate`"
+            )
     except UNASKABLE as error:  # no permission, too slow, or the connection broke
         problem = unavailable(error, dsn, timeout_s=query.timeout_s)
     finally:

@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 
 from intent_events_exporter.spool.file import Segment
 from intent_events_exporter.spool.folder import set_aside
+from intent_events_exporter.spool.patience import patient
 from intent_events_exporter.spool.refusal import refused
 
 _CHUNK_A_RECORD: Final = 2 << 10
@@ -50,13 +51,14 @@ class Chain:
 
     Attributes:
         lock: re-entrant, since append() may interrupt itself.
+        patient: the same, with a bound on the wait.
         segments: oldest first.
         active: the one that grows; None when none does.
         size: bytes of all segments.
         records: appended and not released, as far as they were counted here.
     """
 
-    __slots__ = ("_durable", "_folder", "_under_way", "active", "lock", "records", "segments", "size")
+    __slots__ = ("_durable", "_folder", "_under_way", "active", "lock", "patient", "records", "segments", "size")
 
     def __init__(self, folder: Path, segments: list[Segment], *, durable: bool = False) -> None:
         """Begin with these segments.
@@ -67,6 +69,7 @@ class Chain:
             durable: make a segment survive a loss of power before it is closed.
         """
         self.lock = RLock()
+        self.patient = patient(self.lock)
         self.segments = segments
         self.active: Segment | None = None
         self.size = 0

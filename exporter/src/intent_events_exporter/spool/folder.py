@@ -1,12 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """The folder of the spool, the folder of each process in it, and the lock that tells the living from the dead."""
 
-import errno
 import fcntl
 import os
 import stat
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import RLock
 from typing import Final, Self
@@ -24,6 +23,8 @@ _OWNER_LENGTH: Final = 32
 _ASIDE_MOST_BYTES: Final = 16 << 20
 _TRIES: Final = 20
 _PRIVATE: Final = 0o700
+_OTHERS: Final = 0o077
+_SHARED: Final = stat.S_ISVTX | stat.S_IWOTH
 _OPEN: Final = os.O_CLOEXEC | os.O_NOFOLLOW
 
 _opening: Final = RLock()
@@ -50,7 +51,7 @@ class Home:
             folder: of the spool; made when missing.
 
         Raises:
-            OSError: that is not possible, or the folder is not this user's alone.
+            OSError: that is not possible, or :func:`prepare` refuses the folder.
         """
         prepare(folder)
         for _ in range(_TRIES):
@@ -60,7 +61,7 @@ class Home:
                 home = cls._under_lock(path, os.O_CREAT | os.O_EXCL)
                 if home is not None:
                     return home
-        raise BlockingIOError("every new folder was taken by an adopter")
+        raise BlockingIOError(f"the spool {folder} is busy: adopters took every new folder in it; it is tried again")
 
     @classmethod
     def take(cls, path: Path) -> Self | None:
@@ -123,28 +124,52 @@ class Home:
 def prepare(folder: Path) -> None:
     """Make the folder of the spool when it is missing, and see that it is this user's alone.
 
+    One that was there is closed to others when it is empty, as a volume is that was mounted for us, or holds nothing
+    but a spool. Any other one may be in use by somebody else, who would be locked out: /tmp, /data or /var/lib for root
+    in a container.
+
     Raises:
-        OSError: that is not possible, or :func:`check` refuses it.
+        OSError: that is not possible. PermissionError, without an ``errno`` and with a text that says all, when the
+            folder belongs to somebody else, who may have planted it, or is not for the spool alone.
     """
-    folder.mkdir(mode=_PRIVATE, parents=True, exist_ok=True)
-    check(folder)
+    try:
+        folder.mkdir(mode=_PRIVATE, parents=True, exist_ok=True)
+    except OSError as error:  # no right, no room, or a file in the way: of the folder, even if a parent is at fault
+        raise OSError(error.errno, error.strerror, str(folder)) from error
+    with _opened(folder) as (opened, mode):
+        if why := _unfit(opened, mode):
+            raise _shared(folder, why)
+        if mode & _OTHERS:
+            os.fchmod(opened, mode & _PRIVATE)
+
+
+def unfit(folder: Path) -> str:
+    """Why :func:`prepare` would refuse a folder of this user's; empty when it would not. Nothing is changed.
+
+    Raises:
+        OSError: it cannot be looked at.
+    """
+    with _opened(folder) as (opened, mode):
+        return _unfit(opened, mode)
 
 
 def check(folder: Path) -> None:
-    """See that the folder of the spool is this user's alone.
+    """See that nobody else may have planted what is in the folder of the spool; nothing is changed.
 
     Raises:
-        OSError: it is missing or no folder; PermissionError when it belongs to somebody else, who may have planted it.
+        OSError: it is missing or no folder. PermissionError, without an ``errno`` and with a text that says all, when
+            the folder belongs to somebody else, or everybody may write there.
     """
-    opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | _OPEN)
-    try:
-        found = os.fstat(opened)
-        if found.st_uid != os.geteuid():
-            raise PermissionError(errno.EPERM, "the folder of the spool belongs to another user")
-        if stat.S_IMODE(found.st_mode) & ~_PRIVATE:
-            os.fchmod(opened, stat.S_IMODE(found.st_mode) & _PRIVATE)
-    finally:
-        os.close(opened)
+    with _opened(folder) as (_, mode):
+        if mode & _OTHERS and mode & _SHARED:
+            raise _shared(folder, "where everybody may write")
+
+
+def spool_of(path: Path) -> Path:
+    """The folder of the spool that one of its files or folders is in; the path itself when it is none of them."""
+    if path.suffix == SEGMENT or path.name == _LOCK:
+        path = path.parent
+    return path.parent if _is_owner_name(path.name) else path
 
 
 def owners_in(folder: Path) -> Iterator[Path]:
@@ -230,9 +255,53 @@ def _lock_in(owner: Path, flags: int) -> int | None:
     return None
 
 
+@contextmanager
+def _opened(folder: Path) -> Generator[tuple[int, int]]:
+    """The folder of the spool, open, and its mode.
+
+    Raises:
+        OSError: it is missing or no folder; PermissionError when it belongs to somebody else.
+    """
+    opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | _OPEN)
+    try:
+        found = os.fstat(opened)
+        if found.st_uid != os.geteuid():
+            raise PermissionError(
+                f"the spool cannot be in {folder}, which belongs to another user: "
+                "set INTENT_EVENTS_SPOOL_DIR to a folder of this user's own"
+            )
+        yield opened, stat.S_IMODE(found.st_mode)
+    finally:
+        os.close(opened)
+
+
+def _unfit(opened: int, mode: int) -> str:
+    if not mode & _OTHERS:
+        return ""
+    with os.scandir(opened) as entries:
+        there = list(entries)
+        if mode & stat.S_ISVTX or (there and mode & stat.S_IWOTH):
+            return "where everybody may write"
+        return "" if all(map(_is_of_a_spool, there)) else "which is open to others and holds more than a spool"
+
+
+def _shared(folder: Path, why: str) -> PermissionError:
+    return PermissionError(
+        f"the spool cannot be in {folder}, {why}: set INTENT_EVENTS_SPOOL_DIR to a folder of its own, such as "
+        f"{folder / 'intent-events'}, or chmod 700 {folder} when it is for the spool alone"
+    )
+
+
 def _is_owner(entry: os.DirEntry[str]) -> bool:
-    name = entry.name
-    return len(name) == _OWNER_LENGTH and _OWNER_CHARS.issuperset(name) and entry.is_dir(follow_symlinks=False)
+    return _is_owner_name(entry.name) and entry.is_dir(follow_symlinks=False)
+
+
+def _is_owner_name(name: str) -> bool:
+    return len(name) == _OWNER_LENGTH and _OWNER_CHARS.issuperset(name)
+
+
+def _is_of_a_spool(entry: os.DirEntry[str]) -> bool:
+    return _is_owner(entry) or (entry.name == ASIDE and entry.is_dir(follow_symlinks=False))
 
 
 def _let_go_all() -> None:

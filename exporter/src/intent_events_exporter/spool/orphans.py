@@ -1,15 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a dead process left in the spool, taken over by a living one."""
 
-from logging import getLogger
+from collections.abc import Container
 from pathlib import Path
-from typing import Final, Self
+from typing import Self
 
+from intent_events.instrument.troubles import trouble
 from intent_events_exporter.spool.chain import Batch, Chain, Position
 from intent_events_exporter.spool.file import Segment
 from intent_events_exporter.spool.folder import Home, check, owners_in, segments_in
-
-_LOGGER: Final = getLogger("intent_events")
 
 
 class Orphans:
@@ -25,7 +24,7 @@ class Orphans:
         self._chain = chain
 
     @classmethod
-    def adopt(cls, folder: Path, left_alone: set[str]) -> Self | None:
+    def adopt(cls, folder: Path, left_alone: set[str], passed_over: Container[str]) -> Self | None:
         """Take over what one dead process left; None when none left anything.
 
         Folders of the dead in which nothing waits are removed on the way.
@@ -33,14 +32,15 @@ class Orphans:
         Args:
             folder: of the spool.
             left_alone: owners that are passed over; one that left nothing but segments of a newer form is added to it.
+            passed_over: owners that are passed over as well, this time.
         """
         try:
             check(folder)
             owners = owners_in(folder)
-        except OSError:  # missing, or somebody else's, who may have planted it; append() says so
+        except OSError:  # missing, or another user may have planted what is there; append() says so
             return None
         for path in owners:
-            if path.name in left_alone:
+            if path.name in left_alone or path.name in passed_over:
                 continue
             home = None
             try:
@@ -58,9 +58,7 @@ class Orphans:
             home.remove()
             if newer:
                 left_alone.add(path.name)
-                _LOGGER.warning(
-                    "intent-events: the spool holds segments of a newer version, which are left alone: update"
-                )
+                trouble("intent-events: the spool holds segments of a newer version, which are left alone: update")
         return None
 
     def read(self, max_records: int, max_bytes: int) -> Batch:

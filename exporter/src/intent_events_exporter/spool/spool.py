@@ -2,6 +2,7 @@
 """The spool of one process: appended to by any thread, read and released by one."""
 
 import os
+from collections.abc import Container
 from contextlib import suppress
 from enum import StrEnum
 from itertools import count
@@ -19,7 +20,6 @@ from intent_events_exporter.spool.refusal import Refusal, SpoolError, refused
 from intent_events_exporter.spool.segment import FRAME_BYTES, HEADER_BYTES, MOST_BYTES, encode_frame
 
 _RETRY_S: Final = 1.0
-_PATIENCE_S: Final = 5.0
 _SHARE: Final = 4
 _WORTH_SWAPPING: Final = 64 << 10
 # Looked up once, since every record of the host pays for it.
@@ -106,30 +106,37 @@ class Spool:
         frame = encode_frame(payload, _now_ns())
         size = len(frame)
         chain = self._chain
-        if not chain.lock.acquire(timeout=_PATIENCE_S):
-            raise SpoolError(Refusal.SPOOL_UNWRITABLE, "the spool is busy: its disk hangs, or a thread died in it")
+        taken = False
         try:
-            if chain.size + size > self._room or size > MOST_BYTES + FRAME_BYTES:
-                raise SpoolError(Refusal.SPOOL_FULL, "the spool is full: see INTENT_EVENTS_SPOOL_MAX_BYTES")
-            active = chain.active
-            if active is None or active.size >= self._rotate_at:
-                active = self._next(chain)
-            try:
-                # The descriptor is read in this very expression: whatever closes it also sets it to -1.
-                written = _write(active.fd, frame)
-                active.size += written
-                chain.size += written
-                if written == size:
-                    chain.records += 1
-                if self._always:
-                    os.fdatasync(active.fd)
-            except OSError as error:  # the disk is full, read-only or fails
-                raise refused(error) from error
-            if written < size:
-                # The fragment stays: a record of a signal handler may already stand behind it. Readers pass over it.
-                raise SpoolError(Refusal.DISK_FULL, "the disk of the spool is full: make room there")
-        finally:
-            chain.lock.release()
+            with chain.patient as taken:
+                if taken:
+                    self._append(chain, frame, size)
+        except RuntimeError:  # it was not taken in time, so it cannot be released; or the block's own
+            if taken:
+                raise
+        if not taken:
+            raise SpoolError(Refusal.SPOOL_UNWRITABLE, "the spool is busy: its disk hangs, or a thread died in it")
+
+    def _append(self, chain: Chain, frame: bytes, size: int) -> None:
+        if chain.size + size > self._room or size > MOST_BYTES + FRAME_BYTES:
+            raise SpoolError(Refusal.SPOOL_FULL, "the spool is full: see INTENT_EVENTS_SPOOL_MAX_BYTES")
+        active = chain.active
+        if active is None or active.size >= self._rotate_at:
+            active = self._next(chain)
+        try:
+            # The descriptor is read in this very expression: whatever closes it also sets it to -1.
+            written = _write(active.fd, frame)
+            active.size += written
+            chain.size += written
+            if written == size:
+                chain.records += 1
+            if self._always:
+                os.fdatasync(active.fd)
+        except OSError as error:  # the disk is full, read-only or fails
+            raise refused(error, self._folder) from error
+        if written < size:
+            # The fragment stays: a record of a signal handler may already stand behind it. Readers pass over it.
+            raise SpoolError(Refusal.DISK_FULL, "the disk of the spool is full: make room there")
 
     def read(self, max_records: int, max_bytes: int) -> Batch:
         """The next records after those read before.
@@ -181,7 +188,7 @@ class Spool:
                 if segment.fd >= 0:
                     os.fdatasync(segment.fd)
             except OSError as error:  # the disk fails
-                raise refused(error) from error
+                raise refused(error, self._folder) from error
 
     def refresh(self) -> None:
         """See what other processes have in the folder, and that nobody removed what is ours; for every few seconds."""
@@ -198,9 +205,13 @@ class Spool:
             self._others = sum(map(bytes_in, others)) + bytes_in(self._folder / ASIDE)
         self.max_bytes = self._max_bytes
 
-    def adopt(self) -> Orphans | None:
-        """Take over the segments of one dead process; None when there is none."""
-        orphans = Orphans.adopt(self._folder, self._left_alone)
+    def adopt(self, passed_over: Container[str] = ()) -> Orphans | None:
+        """Take over the segments of one dead process; None when there is none.
+
+        Args:
+            passed_over: names of dead processes that are left to others.
+        """
+        orphans = Orphans.adopt(self._folder, self._left_alone, passed_over)
         if orphans is not None:
             self._adopted.add(orphans)
         return orphans
@@ -253,7 +264,7 @@ class Spool:
                 self._swap(chain)
             except OSError as error:  # the disk is full, read-only, fails, or is not ours
                 self._retry_at = monotonic() + _RETRY_S
-                self._problem = refused(error)
+                self._problem = refused(error, self._folder)
         if chain.active is None:
             raise SpoolError(self._problem.reason, str(self._problem))
         return chain.active
@@ -280,9 +291,13 @@ class Spool:
                 home.remove()
                 home = self._home
         fresh = Segment.begin(home.path / f"{next(self._numbers):08d}{SEGMENT}")
-        if self._fsync is not Fsync.NONE:
-            for folder in (home.path, self._folder):
-                _sync_folder(folder)
+        try:
+            if self._fsync is not Fsync.NONE:
+                for folder in (home.path, self._folder):
+                    _sync_folder(folder)
+        except BaseException:  # the disk fails, or a signal handler raises; another one is made each time
+            fresh.remove()
+            raise
         with chain.lock:
             if chain.active is before and chain is self._chain and not self._closed:
                 chain.segments.append(fresh)

@@ -12,8 +12,10 @@ WITH cells AS MATERIALIZED (
         chosen_verb_fqn,
         forced_verb_fqn,
         prompt_version,
-        CASE WHEN outcome = 'clarify_verb' THEN verb_candidates_post #>> '{0,verb}' END AS candidate,
-        CASE WHEN outcome = 'clarify_verb' THEN verb_candidates_post #>> '{1,verb}' END AS runner_up,
+        CASE WHEN outcome = 'clarify_verb' THEN coalesce(verb_candidates_post, verb_candidates_pre) #>> '{0,verb}' END
+            AS candidate,
+        CASE WHEN outcome = 'clarify_verb' THEN coalesce(verb_candidates_post, verb_candidates_pre) #>> '{1,verb}' END
+            AS runner_up,
         count(*) AS n,
         count(*) FILTER (WHERE jsonb_typeof(semreg_denied_verbs) = 'array' AND semreg_denied_verbs <> '[]') AS denied,
         count(*) FILTER (

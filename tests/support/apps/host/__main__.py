@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from host.desk import Users
+from host.log import Log
 from host.telemetry import Telemetry
 from support.priority import first
 
@@ -23,7 +24,7 @@ async def serve(log: Path) -> None:
     """Obey until told to end, or until nobody is left to tell."""
     if os.environ.get("HOST_FIRST"):
         first()
-    users, telemetry = Users(log), Telemetry()
+    users, telemetry, notes = Users(log), Telemetry(), Log(log)
     commands = asyncio.StreamReader()
     loop = asyncio.get_running_loop()
     pipe, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(commands), sys.stdin)
@@ -41,7 +42,9 @@ async def serve(log: Path) -> None:
                 case ["watch"]:
                     await users.begin_anew()
                 case ["flush", timeout_s]:
-                    answer({"flushed": await asyncio.to_thread(telemetry.flush, float(timeout_s))})
+                    flushed = await asyncio.to_thread(telemetry.flush, float(timeout_s))
+                    notes.told(telemetry.counted())
+                    answer({"flushed": flushed})
                     continue
                 case ["end", how]:
                     await end(how, users)

@@ -13,6 +13,7 @@ from statistics import quantiles
 from time import monotonic, perf_counter_ns
 from typing import Final
 
+from host.log import Log
 from intent_events import Candidate, IntentTrace, current_trace
 
 TASKS: Final = 2
@@ -70,15 +71,11 @@ def _answered(utterance: str, scope: str, began: int) -> Answer:
 
 
 class Users:
-    """Speak to a desk, and write down each utterance that was handled.
-
-    A line of the log is an event id, and whether its record was durable when the handler had returned. It is written
-    with one call to a file that is open for appending, so that no way to die loses it.
-    """
+    """Speak to a desk, and write down each utterance that was handled, with what being recorded cost."""
 
     def __init__(self, log: Path) -> None:
         self._desk = Desk()
-        self._log = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        self._log = Log(log)
         self._quiet = threading.Event()
         self._talking: list[asyncio.Task[None]] = []
         self._costs: list[int] = []
@@ -182,10 +179,10 @@ class Users:
         await self._desk.linger("hm")
 
     def _note(self, answer: Answer, began: int | None = None) -> None:
-        if began is not None:
-            self._costs.append(perf_counter_ns() - began - answer.alone_ns)
-        trace = answer.trace
-        os.write(self._log, f"{trace.event_id} {int(trace.telemetry_persisted)}\n".encode())
+        cost_ns = None if began is None else perf_counter_ns() - began - answer.alone_ns
+        if cost_ns is not None:
+            self._costs.append(cost_ns)
+        self._log.said(answer.trace.event_id, durable=answer.trace.telemetry_persisted, cost_ns=cost_ns)
         self.handled += 1
 
 

@@ -5,6 +5,7 @@
 of multiprocessing; ``part`` forks in the middle of an utterance. ``nursery`` forks a host that talks without an end for
 each line of its standard input, and says its process: so fifty of them need not import everything fifty times.
 ``adopters`` are ten processes that store what others left, and say what they counted when their standard input ends.
+``doors`` are two that begin at that moment to hand in the same spans, each through both of its doors, and then say so.
 """
 
 import asyncio
@@ -18,6 +19,8 @@ from pathlib import Path
 from typing import Final
 
 from host.desk import Users
+from host.doors import Doors
+from host.log import Log
 from host.telemetry import Telemetry
 
 _LONGEST_LIFE_S: Final = 60
@@ -95,19 +98,41 @@ def nursery(log: Path) -> None:
         os.write(1, b"%d\n" % child)
 
 
-def adopters(n: int = 10) -> None:
+def adopters(log: Path, n: int = 10) -> None:
     """Fork so many hosts that handle nothing themselves, at once."""
-    children = [_adopter() for _ in range(n)]
+
+    def adopted() -> dict[str, int]:
+        telemetry = Telemetry()
+        sys.stdin.read()
+        return telemetry.counted()
+
+    _at_once(n, log, adopted)
+
+
+def doors(log: Path, spans: int, n: int = 2) -> None:
+    """Fork so many processes that hand in the same spans, at once."""
+
+    def handed_in() -> dict[str, int]:
+        opened = Doors()
+        sys.stdin.read()
+        return opened.hand_in(spans, Log(log))
+
+    _at_once(n, log, handed_in)
+
+
+def _at_once(n: int, log: Path, counted: Callable[[], dict[str, int]]) -> None:
+    """Fork so many processes that do this; each says what it counted, and is gone."""
+    children = [_counting(log, counted) for _ in range(n)]
     for child in children:
         os.waitpid(child, 0)
 
 
-def _adopter() -> int:
+def _counting(log: Path, counted: Callable[[], dict[str, int]]) -> int:
     child = os.fork()
     if not child:
-        telemetry = Telemetry()
-        sys.stdin.read()
-        os.write(1, (json.dumps(telemetry.counted()) + "\n").encode())
+        counts = counted()
+        Log(log).told(counts)
+        os.write(1, (json.dumps(counts) + "\n").encode())
         os._exit(0)
     return child
 
@@ -129,7 +154,9 @@ def main() -> None:
         case "nursery":
             nursery(log)
         case "adopters":
-            adopters()
+            adopters(log)
+        case "doors":
+            doors(log, worker)
         case _:
             through_multiprocessing(mode, log, master, worker)
 

@@ -36,13 +36,18 @@ class Telemetry:
 
     def counted(self) -> dict[str, int]:
         """What the processor and its drain counted, by metric and what became of it."""
-        counts: dict[str, int] = {}
-        data = self._reader.get_metrics_data()
-        for resource in data.resource_metrics if data is not None else ():
-            for scope in resource.scope_metrics:
-                for metric in scope.metrics:
-                    for point in metric.data.data_points:
-                        if isinstance(point, NumberDataPoint):
-                            labels = [str(value) for _, value in sorted((point.attributes or {}).items())]
-                            counts[":".join([metric.name.removeprefix("intent_events."), *labels])] = int(point.value)
-        return counts
+        return counts_of(self._reader)
+
+
+def counts_of(reader: InMemoryMetricReader) -> dict[str, int]:
+    """What the metrics of a reader count, by metric and what became of it."""
+    counts: dict[str, int] = {}
+    data = reader.get_metrics_data()
+    for resource in data.resource_metrics if data is not None else ():
+        for scope in resource.scope_metrics:
+            for metric in scope.metrics:
+                for point in metric.data.data_points:
+                    if isinstance(point, NumberDataPoint):
+                        labels = [str(value) for _, value in sorted((point.attributes or {}).items())]
+                        counts[":".join([metric.name.removeprefix("intent_events."), *labels])] = int(point.value)
+    return counts
