@@ -21,8 +21,8 @@ def measure(seconds: float) -> dict[str, Any]:
         seconds: how long.
 
     Returns:
-        The counts of :class:`support.hosts.Counts`, ``restarts``, and what the host reports: ``p50_us`` and ``p99_us`` of
-        being recorded.
+        The counts of :class:`support.hosts.Counts`, ``restarts``, and what being recorded cost, as the host reports it:
+        ``p50_us`` and ``p99_us``.
     """
     restarts = 0
     with server() as own, TemporaryDirectory() as folder:
