@@ -79,7 +79,9 @@ def recorded(postgres_server: Server, _template: str, tmp_path_factory: pytest.T
 
 def _run(database: Database, folder: Path, *command: str) -> Any:
     """Run ``intent-events`` with previews off and a key."""
-    where = {"INTENT_EVENTS_DSN": database.dsn, "INTENT_EVENTS_SPOOL_DIR": str(folder / "spool")}
+    spool = folder / "spool"
+    spool.mkdir(mode=0o700, exist_ok=True)
+    where = {"INTENT_EVENTS_DSN": database.dsn, "INTENT_EVENTS_SPOOL_DIR": str(spool)}
     ran = CliRunner(env={**ENVIRONMENT, **where}).invoke(app, list(command), input=SAID)
     assert ran.exception is None or isinstance(ran.exception, SystemExit), ran.exception
     return ran

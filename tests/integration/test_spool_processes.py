@@ -28,6 +28,7 @@ from support.waiting import until
 # Python 3.12 and later warn of every fork of a process with threads, which is what some of these tests are about.
 pytestmark = pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
 
+_ROUNDS = 6
 _MODULE = "intent_events_exporter.spool.spool"
 
 
@@ -64,7 +65,7 @@ def _child(run: Callable[[], object]) -> int:
 def test_killed_while_threads_append(folder: Path, tmp_path: Path, spool: Spool) -> None:
     """Whenever a process is killed, what append() has taken is adopted: none lost, doubled or out of order."""
     random = Random(7)  # noqa: S311 - moments, no secrets
-    for round_ in range(6):
+    for round_ in range(_ROUNDS):
         acknowledged = tmp_path / f"acknowledged-{round_}"
         with started("append-in-threads", folder, str(acknowledged), "4") as process:
             assert process.stdout is not None
@@ -82,7 +83,8 @@ def test_killed_while_threads_append(folder: Path, tmp_path: Path, spool: Spool)
             assert numbers == list(range(len(numbers)))
             # A record may be in the file of which append() had not returned: one a thread at most.
             assert len(numbers) <= len([one for one in taken if one[0] == thread]) + 1
-    assert not (folder / ASIDE).exists()
+    # The kernel may end the one write that is under way in the middle, of a record that append() has not taken.
+    assert len(list(folder.glob(f"{ASIDE}/*"))) <= _ROUNDS
 
 
 def test_ten_processes_adopt_the_same_orphan(folder: Path) -> None:

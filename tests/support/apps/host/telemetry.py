@@ -3,14 +3,18 @@
 """The telemetry of the host: an SDK, instrumented as its operator would, with metrics that can be asked."""
 
 import os
+from contextlib import suppress
+from typing import Final
 
-from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import InMemoryMetricReader, NumberDataPoint
+from opentelemetry.sdk.metrics import MeterProvider, MetricsTimeoutError
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader, MetricsData, NumberDataPoint
 from opentelemetry.sdk.trace import TracerProvider
 
 import intent_events_exporter.processor
 from host.desk import TARGETS
 from intent_events import IntentEventsInstrumentor
+
+_TRIES: Final = 20
 
 
 class Telemetry:
@@ -39,10 +43,17 @@ class Telemetry:
         return counts_of(self._reader)
 
 
+def _data_of(reader: InMemoryMetricReader) -> MetricsData | None:
+    for _ in range(_TRIES):
+        with suppress(MetricsTimeoutError):  # the SDK looks at a clock that a test lets step
+            return reader.get_metrics_data()
+    return reader.get_metrics_data()
+
+
 def counts_of(reader: InMemoryMetricReader) -> dict[str, int]:
     """What the metrics of a reader count, by metric and what became of it."""
     counts: dict[str, int] = {}
-    data = reader.get_metrics_data()
+    data = _data_of(reader)
     for resource in data.resource_metrics if data is not None else ():
         for scope in resource.scope_metrics:
             for metric in scope.metrics:
