@@ -24,6 +24,8 @@ ROUNDS: Final = 5
 UNRECORDED: Final = "nothing is recorded"
 
 _RATE: Final = 500
+_BETWEEN: Final = 3
+"""Faults between two rounds in which nothing is recorded."""
 _ROUND_S: Final = 5.0
 _MOMENT_S: Final = 1.0
 _SOME: Final = 200
@@ -175,7 +177,7 @@ _KEPT_NOTHING: Final = {UNRECORDED, "the spool cannot be written"}
 
 
 def measure(server: EmbeddedPostgres, rounds: int) -> dict[str, list[Late]]:
-    """Measure each fault so many times; they take turns.
+    """Measure each fault so many times; they take turns, and nothing is recorded in every fourth of them.
 
     Args:
         server: a migrated one, to be killed and started.
@@ -183,8 +185,11 @@ def measure(server: EmbeddedPostgres, rounds: int) -> dict[str, list[Late]]:
     """
     found: dict[str, list[Late]] = {name: [] for name in FAULTS}
     _put_last(server)
+    # A machine that others use too is late by more than 5 ms now and then, with nothing of ours: that is to be seen.
+    faults = [name for name in FAULTS if name != UNRECORDED]
+    turns = [turn for at in range(0, len(faults), _BETWEEN) for turn in (UNRECORDED, *faults[at : at + _BETWEEN])]
     for _ in range(rounds):
-        for name in FAULTS:
+        for name in turns:
             with TemporaryDirectory() as folder, Proxy(server.dsn()) as proxy:
                 found[name].append(_round(name, Path(folder), server, proxy))
     return found

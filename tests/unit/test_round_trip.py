@@ -15,11 +15,12 @@ from intent_events.identity import derived_uuid, event_id_of
 from intent_events.instrument.attributes import attributes_of
 from intent_events.mending import text
 from intent_events.privacy import TextRecord
-from intent_events.rows import CandidateItem, Ended, IntentEventRow, Rejection, known_in, row_of
+from intent_events.rows import CandidateItem, Ended, IntentEventRow, Rejection, completed, known_in, open_in, row_of
 from intent_events.semconv import MAX_CANDIDATES, Quality, Record
 from intent_events.spans import SpanView
 from intent_events.store.copy_format import Sealed, seal
 from intent_events.store.quick_seal import seal_known, sealed_in_python
+from intent_events.store.seal import sealed_of
 from intent_events.trace import TRACE_FIELDS, IntentTrace
 from unit.odd_values import WIRE
 from unit.spans_of import CANDIDATE_ATTRIBUTES, KEYS, START_NS, view
@@ -113,11 +114,10 @@ def ended_of(span: SpanView) -> Ended:
 
 def quickly_sealed(span: SpanView) -> list[Sealed | None]:
     """Sealed row of a span by each of the quick ways; None when it is not taken."""
-    known = known_in(span.attributes)
-    if known is None:
-        return [None]
-    values = [(*ended_of(span), *known)]
-    return [*seal_known(values), *sealed_in_python(values)]
+    known, opened = known_in(span.attributes), open_in(span.attributes)
+    values = [(*ended_of(span), *known)] if known is not None else []
+    whole = [completed((*ended_of(span), *opened))] if opened is not None else []
+    return [row for seal_by in (seal_known, sealed_in_python) for of in (values, whole) for row in seal_by(of)]
 
 
 def check_both_ways(attributes: dict[str, Any], **fields: Any) -> None:
@@ -158,14 +158,17 @@ FOREIGN: Final = (
 
 
 @pytest.mark.parametrize(("key", "given"), FOREIGN)
-def test_what_a_service_sends_in_its_own_way_is_quick_too(key: str, given: str | None) -> None:
+def test_what_a_service_sends_in_its_own_way_is_quick_too(
+    key: str, given: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Ids and labels of another form, and what is missing, do not make records slow; the rows stay the same."""
     spans = [view(recorded(WHOLE, KEPT, KEY | more)) for more in ({key: given}, {}, {key: given})]
-    values = [(*ended_of(span), *(known_in(span.attributes) or ())) for span in spans]
     rows = [row_of(span, Record.UTTERANCE) for span in spans]
     expected = [seal(row) for row in rows if not isinstance(row, Rejection)]
-    assert seal_known(values) == expected
-    assert sealed_in_python(values) == expected
+    monkeypatch.delattr("intent_events.store.seal.sealed_with_care")
+    assert sealed_of([(span, Record.UTTERANCE) for span in spans]) == expected
+    monkeypatch.setattr("intent_events.store.quick_seal.pack_rows", None)
+    assert sealed_of([(span, Record.UTTERANCE) for span in spans]) == expected
 
 
 ODD: Final[tuple[Any, ...]] = (

@@ -2,7 +2,7 @@
 """SpanView -> row or named rejection. Pure and total: any span gives one or the other, and nothing raises."""
 
 from intent_events.rows.completed import REQUIRED, completed
-from intent_events.rows.known import KNOWN, Ended, known_in
+from intent_events.rows.known import KNOWN, OPEN, Ended, known_in, open_in
 from intent_events.rows.mapping import key_of, row_of
 from intent_events.rows.shapes import (
     CandidateItem,
@@ -16,6 +16,7 @@ from intent_events.rows.shapes import (
 
 __all__ = [
     "KNOWN",
+    "OPEN",
     "REQUIRED",
     "CandidateItem",
     "ChatEventRow",
@@ -28,5 +29,6 @@ __all__ = [
     "completed",
     "key_of",
     "known_in",
+    "open_in",
     "row_of",
 ]

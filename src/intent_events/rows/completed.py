@@ -7,8 +7,6 @@ fault of a record, and must not make each of them cost ten times as much. ``row_
 
 from collections.abc import Iterator
 from functools import lru_cache
-from itertools import product
-from operator import itemgetter
 from typing import Any, Final
 
 from intent_events import columns, semconv
@@ -42,11 +40,6 @@ _OF_UTTERANCE: Final = tuple(columns.UTTERANCE.items())
 _MISSING: Final = tuple((_AT[of.key], of.missing, REQUIRED.get(column)) for column, of in _OF_UTTERANCE if of.missing)
 _LABELS: Final = tuple((_AT[of.key], of.odd, of.known) for _, of in _OF_UTTERANCE if of.kind is Kind.LABEL)
 _IDS: Final = tuple((_AT[of.key], of.odd, of.key) for _, of in _OF_UTTERANCE if of.kind is Kind.UUID)
-
-_required_of: Final = itemgetter(_EVENT_ID, *(at for at, *_ in _MISSING))
-_labels_of: Final = itemgetter(*(at for at, *_ in _LABELS))
-_ids_of: Final = itemgetter(*(at for at, *_ in _IDS))
-_KNOWN_LABELS: Final = frozenset(product(*((*known, None) for *_, known in _LABELS)))
 _CANONICAL: Final = 36
 
 
@@ -54,22 +47,17 @@ def completed(values: tuple[Any, ...]) -> tuple[Any, ...]:
     """The values of an utterance, of which none that is required is missing any more.
 
     Args:
-        values: what an :class:`Ended` has, then values of the types and in the order of :data:`KNOWN`.
+        values: what an :class:`Ended` has, then values of the types and in the order of :data:`OPEN`.
 
     Returns:
         The same with what had to be put in, its flags among those of the emitter.
     """
-    if (
-        None not in _required_of(values)
-        and _labels_of(values) in _KNOWN_LABELS
-        and all(map(_is_sound, _ids_of(values)))
-    ):
-        return values
     whole = list(values)
     flags: list[str | None] = [odd for at, odd, known in _LABELS if whole[at] not in {None, *known}]
     flags += _with_ids(whole)
     flags += _with_defaults(whole)
-    whole[-1] = (*(whole[-1] or ()), *map(str.__str__, filter(None, flags)))
+    if flags:
+        whole[-1] = (*(whole[-1] or ()), *map(str.__str__, filter(None, flags)))
     return tuple(whole)
 
 

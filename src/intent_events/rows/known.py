@@ -51,9 +51,11 @@ _LISTED: Final[dict[str, Any]] = {
 }
 
 
-def _type_of(attribute: Attribute) -> Any:
+def _type_of(attribute: Attribute, *, any_label: bool) -> Any:
     if attribute.key == semconv.RECORD_SCHEMA_VERSION:
         return Literal[semconv.SCHEMA_VERSION]
+    if attribute.kind is Kind.LABEL and not any_label:
+        return Literal[tuple(sorted(attribute.known))]
     return {
         Kind.TEXT: Annotated[str, msgspec.Meta(max_length=attribute.limit)],
         Kind.WORD: Annotated[str, msgspec.Meta(max_length=attribute.limit, pattern=rf"^(?:{attribute.shape})\Z")],
@@ -66,10 +68,10 @@ def _type_of(attribute: Attribute) -> Any:
     }[attribute.kind]
 
 
-def _types() -> dict[str, Any]:
+def _types(*, any_label: bool) -> dict[str, Any]:
     types: dict[str, Any] = {semconv.EVENT_ID: Optional[str]}  # noqa: UP045 - as the others
     for attribute in columns.UTTERANCE.values():
-        types[attribute.key] = Optional[_type_of(attribute)]  # noqa: UP045 - only known at run time
+        types[attribute.key] = Optional[_type_of(attribute, any_label=any_label)]  # noqa: UP045 - only known at run time
     for prefix in (CANDIDATES_PRE, CANDIDATES_POST):
         for suffix, kind in _LISTED.items():
             types[prefix + suffix] = Optional[kind]  # noqa: UP045 - only known at run time
@@ -77,22 +79,35 @@ def _types() -> dict[str, Any]:
     return types
 
 
-KNOWN: Final = _types()
+KNOWN: Final = _types(any_label=False)
 """Type of the value under each key: the event id; what ``columns.UTTERANCE`` has, in its order; then, before and after
 policy, what is under the key of the list itself, verbs, scores, sources and total; then the quality flags. None stands
 for a value that is absent."""
 
+OPEN: Final = _types(any_label=True)
+"""The same, where a label may be one that this version does not know."""
+
 
 # In a structure, since msgspec works out any other type anew at each call.
 _Known: Any = msgspec.defstruct("Known", [("values", tuple[tuple(KNOWN.values())])])  # pyright: ignore[reportInvalidTypeArguments] - made at run time
+_Open: Any = msgspec.defstruct("Open", [("values", tuple[tuple(OPEN.values())])])  # pyright: ignore[reportInvalidTypeArguments] - as well
 
 
 def known_in(attributes: Mapping[str, Any]) -> tuple[Any, ...] | None:
-    """The values of a span in the order of :data:`KNOWN`; None when they need the careful way."""
+    """The values of a span in the order of :data:`KNOWN`; None when they need more."""
+    return _converted(attributes, _Known)
+
+
+def open_in(attributes: Mapping[str, Any]) -> tuple[Any, ...] | None:
+    """The same by the types of :data:`OPEN`; None when they need the careful way."""
+    return _converted(attributes, _Open)
+
+
+def _converted(attributes: Mapping[str, Any], form: Any) -> tuple[Any, ...] | None:
     try:
         values = list(map(attributes.get, KNOWN))
         if not _PLAIN.issuperset(map(type, values)):  # a type derived from str may do anything when it is read
             return None
-        return msgspec.convert({"values": values}, _Known).values
+        return msgspec.convert({"values": values}, form).values
     except Exception:  # noqa: BLE001 - a value that does not fit, or an object of foreign code that raises when it is read
         return None

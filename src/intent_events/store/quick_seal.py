@@ -7,7 +7,7 @@ Whatever it does not know to be sound it leaves to them. A property test compare
 """
 
 import struct
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain, repeat
 from math import isfinite
 from typing import Any, Final
@@ -148,6 +148,9 @@ _FIRST: Final = _ENDED + 1
 _PRE: Final = _FIRST + len(_ENCODERS)
 _POST: Final = _PRE + 5
 _DENIED: Final = _FIRST + list(columns.UTTERANCE).index("semreg_denied_verbs")
+_REQUIRED: Final = tuple(
+    _FIRST + place for place, attribute in enumerate(columns.UTTERANCE.values()) if attribute.missing is not None
+)
 _HEAD: Final = HEADS[IntentEventRow] + UUID_LENGTH
 _TRACE_LENGTH: Final = LENGTHS[32]
 _SPAN_LENGTH: Final = LENGTHS[16]
@@ -190,6 +193,21 @@ _PRE_SCORES: Final = _PRE + 2
 _POST_SCORES: Final = _POST + 2
 
 
+def seal_each(known: Mapping[int, tuple[Any, ...]], opened: Mapping[int, tuple[Any, ...]]) -> dict[int, Sealed | None]:
+    """Sealed rows of utterances by their places; None for one that needs the careful way.
+
+    Args:
+        known: values as :func:`seal_known` takes them, each under its place.
+        opened: others, of the types of :data:`intent_events.rows.OPEN`.
+    """
+    sealed = dict(zip(known, seal_known(list(known.values())), strict=True))
+    # Few, or all those of a service: what is missing or has another form is put in, and they are tried again.
+    again = {**opened, **{place: known[place] for place, row in sealed.items() if row is None}}
+    if again:
+        sealed.update(zip(again, seal_known(list(map(completed, again.values()))), strict=True))
+    return sealed
+
+
 def seal_known(values: Sequence[tuple[Any, ...]]) -> list[Sealed | None]:
     """Sealed rows of utterances; None for one that needs the careful way.
 
@@ -199,10 +217,9 @@ def seal_known(values: Sequence[tuple[Any, ...]]) -> list[Sealed | None]:
     """
     if pack_rows is None:
         return sealed_in_python(values)
-    whole = tuple(map(completed, values))
     # Numbers are spelled by msgspec, as in everything else of ours that becomes JSON.
-    scores = [of[at] for of in whole for at in (_PRE_SCORES, _POST_SCORES)]
-    packed = pack_rows(_PLAN, whole, tuple(_encode_lines(scores).split(b"\n")))
+    scores = [of[at] for of in values for at in (_PRE_SCORES, _POST_SCORES)]
+    packed = pack_rows(_PLAN, tuple(values), tuple(_encode_lines(scores).split(b"\n")))
     return [
         None if data is None else Sealed(IntentEventRow, int.from_bytes(data[_KEY], "big"), data) for data in packed
     ]
@@ -210,10 +227,6 @@ def seal_known(values: Sequence[tuple[Any, ...]]) -> list[Sealed | None]:
 
 def sealed_in_python(values: Sequence[tuple[Any, ...]]) -> list[Sealed | None]:
     """The same as :func:`seal_known`, without C."""
-    return _sealed_or_halved(list(map(completed, values)))
-
-
-def _sealed_or_halved(values: list[tuple[Any, ...]]) -> list[Sealed | None]:
     if not values:
         return []
     try:
@@ -222,7 +235,7 @@ def _sealed_or_halved(values: list[tuple[Any, ...]]) -> list[Sealed | None]:
         if len(values) == 1:
             return [None]
     middle = len(values) // 2
-    return _sealed_or_halved(values[:middle]) + _sealed_or_halved(values[middle:])
+    return sealed_in_python(values[:middle]) + sealed_in_python(values[middle:])
 
 
 def _sealed(every: list[tuple[Any, ...]]) -> list[Sealed | None]:
@@ -240,6 +253,8 @@ def _sealed(every: list[tuple[Any, ...]]) -> list[Sealed | None]:
         and max(times) <= _LAST_MS
     )
     if not sound:
+        raise _UnsoundError
+    if any(None in every[at] for at in _REQUIRED):
         raise _UnsoundError
     _check_reasons(every[_DENIED], every[_DENIED + 1])
     encoded: list[_Encoded] = [

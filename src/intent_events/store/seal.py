@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from intent_events.instrument.troubles import trouble
-from intent_events.rows import Ended, Rejection, known_in, row_of
+from intent_events.rows import Ended, Rejection, known_in, open_in, row_of
 from intent_events.semconv import Record
 from intent_events.spans import SpanView
 from intent_events.store.copy_format import Sealed, seal
-from intent_events.store.quick_seal import seal_known
+from intent_events.store.quick_seal import seal_each
 
 _TRACE_ID: Final = (1 << 128) - 1
 _SPAN_ID: Final = (1 << 64) - 1
@@ -23,14 +23,17 @@ def sealed_of(spans: Sequence[tuple[SpanView, Record]]) -> list[Sealed | Rejecti
     Args:
         spans: each with what ``select`` said it is; the more at once the quicker, but nothing else runs meanwhile.
     """
-    values: list[tuple[Any, ...]] = []
-    places: list[int] = []
+    known: dict[int, tuple[Any, ...]] = {}
+    opened: dict[int, tuple[Any, ...]] = {}
     for place, (span, record) in enumerate(spans):
-        known = known_in(span.attributes) if record is Record.UTTERANCE else None
-        if known is not None and 0 <= span.trace_id <= _TRACE_ID and 0 <= span.span_id <= _SPAN_ID:
-            values.append((*_ended(span), *known))
-            places.append(place)
-    quick = dict(zip(places, seal_known(values), strict=True))
+        if record is not Record.UTTERANCE or not (0 <= span.trace_id <= _TRACE_ID and 0 <= span.span_id <= _SPAN_ID):
+            continue
+        for values, among in ((known_in, known), (open_in, opened)):
+            found = values(span.attributes)
+            if found is not None:
+                among[place] = (*_ended(span), *found)
+                break
+    quick = seal_each(known, opened)
     return [quick.get(place) or sealed_with_care(span, record) for place, (span, record) in enumerate(spans)]
 
 
