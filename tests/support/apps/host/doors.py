@@ -6,13 +6,12 @@ from time import perf_counter_ns
 from typing import Final
 
 from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.sdk.trace.id_generator import IdGenerator
 
 from host.log import Log
-from host.telemetry import counts_of
+from host.telemetry import Reader, counts_of
 from intent_events import semconv
 from intent_events.identity import event_id_of
 from intent_events_exporter import IntentEventsSpanExporter, IntentEventsSpanProcessor
@@ -41,7 +40,7 @@ class Doors:
     """An SDK with both doors."""
 
     def __init__(self) -> None:
-        self._reader = InMemoryMetricReader()
+        self._reader = Reader()
         meters = MeterProvider(metric_readers=[self._reader], shutdown_on_exit=False)
         self._provider = TracerProvider(id_generator=_Counting(), shutdown_on_exit=False)
         self._provider.add_span_processor(IntentEventsSpanProcessor(meter_provider=meters))
@@ -73,7 +72,7 @@ class Doors:
             costs_ns.append((context.trace_id, context.span_id, perf_counter_ns() - began))
         self._provider.force_flush()
         self._provider.shutdown()
-        counts = counts_of(self._reader)
+        counts = counts_of(self._reader.read())
         kept = counts["processor.records:spooled"] == n
         for number, (trace_id, span_id, cost_ns) in enumerate(costs_ns, 1):
             log.said(event_id_of(trace_id, span_id, _START_NS + number * _MS), durable=kept, cost_ns=cost_ns)

@@ -3,18 +3,37 @@
 """The telemetry of the host: an SDK, instrumented as its operator would, with metrics that can be asked."""
 
 import os
-from contextlib import suppress
-from typing import Final
+from typing import Any, Final
 
-from opentelemetry.sdk.metrics import MeterProvider, MetricsTimeoutError
-from opentelemetry.sdk.metrics.export import InMemoryMetricReader, MetricsData, NumberDataPoint
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import MetricReader, MetricsData, NumberDataPoint
 from opentelemetry.sdk.trace import TracerProvider
 
 import intent_events_exporter.processor
 from host.desk import TARGETS
 from intent_events import IntentEventsInstrumentor
 
-_TRIES: Final = 20
+_TEN_YEARS_MS: Final = 10 * 365 * 86_400_000
+
+
+class Reader(MetricReader):
+    """Keeps what it reads, however far a test lets the clock step meanwhile, by which the SDK bounds the reading."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._data: MetricsData | None = None
+
+    def read(self) -> MetricsData | None:
+        """What the metrics say now."""
+        self.collect(timeout_millis=_TEN_YEARS_MS)
+        return self._data
+
+    def _receive_metrics(self, metrics_data: MetricsData, timeout_millis: float = 0, **_: Any) -> None:
+        del timeout_millis
+        self._data = metrics_data
+
+    def shutdown(self, timeout_millis: float = 0, **_: Any) -> None:
+        """Nothing is left to do."""
 
 
 class Telemetry:
@@ -24,7 +43,7 @@ class Telemetry:
         if patience_s := os.environ.get("HOST_STATEMENT_S"):
             # The time that a statement may take is no setting, and half a minute is long for a test.
             intent_events_exporter.processor._STATEMENT_S = float(patience_s)
-        self._reader = InMemoryMetricReader()
+        self._reader = Reader()
         self._provider = TracerProvider()
         if os.environ.get("HOST_UNRECORDED"):
             return
@@ -40,20 +59,12 @@ class Telemetry:
 
     def counted(self) -> dict[str, int]:
         """What the processor and its drain counted, by metric and what became of it."""
-        return counts_of(self._reader)
+        return counts_of(self._reader.read())
 
 
-def _data_of(reader: InMemoryMetricReader) -> MetricsData | None:
-    for _ in range(_TRIES):
-        with suppress(MetricsTimeoutError):  # the SDK looks at a clock that a test lets step
-            return reader.get_metrics_data()
-    return reader.get_metrics_data()
-
-
-def counts_of(reader: InMemoryMetricReader) -> dict[str, int]:
-    """What the metrics of a reader count, by metric and what became of it."""
+def counts_of(data: MetricsData | None) -> dict[str, int]:
+    """What metrics count, by metric and what became of it."""
     counts: dict[str, int] = {}
-    data = _data_of(reader)
     for resource in data.resource_metrics if data is not None else ():
         for scope in resource.scope_metrics:
             for metric in scope.metrics:
