@@ -24,7 +24,7 @@ ROUNDS: Final = 5
 UNRECORDED: Final = "nothing is recorded"
 
 _RATE: Final = 500
-_BETWEEN: Final = 3
+_BETWEEN: Final = 5
 """Faults between two rounds in which nothing is recorded."""
 _ROUND_S: Final = 5.0
 _MOMENT_S: Final = 1.0
@@ -177,7 +177,7 @@ _KEPT_NOTHING: Final = {UNRECORDED, "the spool cannot be written"}
 
 
 def measure(server: EmbeddedPostgres, rounds: int) -> dict[str, list[Late]]:
-    """Measure each fault so many times; they take turns, and nothing is recorded in every fourth of them.
+    """Measure each fault so many times; they take turns, and nothing is recorded in every sixth of them.
 
     Args:
         server: a migrated one, to be killed and started.
