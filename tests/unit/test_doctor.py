@@ -15,26 +15,9 @@ from intent_events.review import doctor
 from intent_events.review.doctor_model import Check, Diagnosis, Probed, Sdk, SpoolSeen, Status, TargetSeen, Verdict
 from intent_events.settings import RecordSettings
 from intent_events.store.health import WRITTEN, Emitter, Health, Rights, Role
+from unit.healths import HEALTH, ROLE
 
 RING: Final = KeyRing([HashKey("old", b"k" * 16), HashKey("new", b"l" * 16, 1)])
-INSERT: Final = Rights(there=True, may=frozenset({"INSERT"}))
-ROLE: Final = Role(
-    "app",
-    superuser=False,
-    may_use=True,
-    may_create=False,
-    tables=dict.fromkeys(WRITTEN, INSERT),
-)
-HEALTH: Final = Health(
-    role=ROLE,
-    reads_version=True,
-    reads_rows=True,
-    missing_partitions=(),
-    row_age_s=10.0,
-    beat_age_s=20.0,
-    emitters=(),
-    dead_letters={},
-)
 PROBED: Final = Probed(
     instrumented=True,
     targets=(TargetSeen(target="shop:handle", wrapped=True),),

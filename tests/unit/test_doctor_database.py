@@ -7,28 +7,11 @@ import pytest
 
 from intent_events.review import doctor
 from intent_events.review.doctor_model import Status
-from intent_events.store.health import WRITTEN, Emitter, Health, Rights, Role
+from intent_events.store.health import WRITTEN, Emitter, Rights, Role
 from intent_events_exporter.metrics import Dropped
 from intent_events_exporter.spool.refusal import Refusal
+from unit.healths import HEALTH, ROLE
 
-INSERT: Final = Rights(there=True, may=frozenset({"INSERT"}))
-ROLE: Final = Role(
-    "app",
-    superuser=False,
-    may_use=True,
-    may_create=False,
-    tables=dict.fromkeys(WRITTEN, INSERT),
-)
-HEALTH: Final = Health(
-    role=ROLE,
-    reads_version=True,
-    reads_rows=True,
-    missing_partitions=(),
-    row_age_s=10.0,
-    beat_age_s=20.0,
-    emitters=(),
-    dead_letters={},
-)
 NO_TABLE: Final = Rights(there=False, may=frozenset())
 STREAM: Final = 900.0
 
