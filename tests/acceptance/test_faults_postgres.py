@@ -3,10 +3,10 @@
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from random import Random
-from time import monotonic, sleep
+from time import sleep
 from typing import Any, Final
 
 import pytest
@@ -14,7 +14,7 @@ import pytest
 from intent_events.demo.postgres import EmbeddedPostgres
 from intent_events.review.ledger_model import Sums
 from intent_events_exporter.spool import totals
-from support.hosts import Host, accounted, all_stored, drained_by_another, handled, reconciled
+from support.hosts import Host, accounted, all_stored, drained_by_another, handled, reconciled, talk_through_restarts
 from support.postgres import Database
 from support.proxy import COMMIT, Fault, Proxy
 from support.waiting import until
@@ -228,22 +228,8 @@ def test_poison_among_good_rows(pg: Database, host: Host) -> None:
 @pytest.mark.timeout(SOAK_S + 120)
 def test_soak_with_restarts(own_server: EmbeddedPostgres, tmp_path: Path) -> None:
     """Five hundred utterances a second while Postgres is restarted again and again; each of them is one row."""
-    ends: tuple[Callable[[], None], ...] = (
-        own_server.stop_server,
-        own_server.kill_server,
-        lambda: own_server.stop_server("immediate"),
-    )
-    restarts = 0
     with Host(tmp_path, own_server.dsn(user="writer")) as host:
-        began = monotonic()
-        host.talk(_SOAK_RATE)
-        while monotonic() - began + _RESTART_EVERY_S < SOAK_S:
-            sleep(_RESTART_EVERY_S)
-            ends[restarts % len(ends)]()
-            own_server.start_server()
-            restarts += 1
-        sleep(max(SOAK_S - (monotonic() - began), 0.0))
-        host.hush()
+        restarts = talk_through_restarts(host, own_server, _SOAK_RATE, SOAK_S, _RESTART_EVERY_S)
         assert host.flush()
         assert host.end("return") == 0
     found = accounted(Database(own_server.dsn()), host.log)

@@ -15,9 +15,11 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from statistics import quantiles
+from time import monotonic, sleep
 from types import TracebackType
 from typing import Any, Final, NamedTuple, Self
 
+from intent_events.demo.postgres import EmbeddedPostgres
 from intent_events.review.ledger_model import Sums
 from intent_events.review.reconcile import Spooled, reconcile
 from intent_events.review.windows import Window
@@ -168,6 +170,33 @@ class Host:
         assert line, f"the host has ended: {self.errors}"
         answer: dict[str, Any] = json.loads(line)
         return answer
+
+
+def talk_through_restarts(host: Host, server: EmbeddedPostgres, rate: float, seconds: float, every_s: float) -> int:
+    """Let a host speak while its Postgres is stopped, killed and stopped at once in turns, and started again.
+
+    Args:
+        host: begins to speak, and is silent at the end.
+        server: its own.
+        rate: utterances a second.
+        seconds: how long that takes, about.
+        every_s: seconds between two restarts.
+
+    Returns:
+        How often it was restarted.
+    """
+    ends = (server.stop_server, server.kill_server, lambda: server.stop_server("immediate"))
+    restarts = 0
+    began = monotonic()
+    host.talk(rate)
+    while monotonic() - began + every_s < seconds:
+        sleep(every_s)
+        ends[restarts % len(ends)]()
+        server.start_server()
+        restarts += 1
+    sleep(max(seconds - (monotonic() - began), 0.0))
+    host.hush()
+    return restarts
 
 
 @contextmanager

@@ -164,9 +164,7 @@ class Drain:
         self._thread = thread  # before it runs: a signal handler may come here too
         try:
             thread.start()
-        except (
-            RuntimeError
-        ):  # no more threads for now; or, from Python 3.12 on, the interpreter ends: stop() serves then
+        except RuntimeError:  # too many threads run; or, from Python 3.12 on, the interpreter ends: stop() serves then
             self._let_start()
 
     def _let_start(self) -> None:

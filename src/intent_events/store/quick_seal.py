@@ -125,6 +125,14 @@ _sampled: Final = _each(_Recurring(BOOLEANS.__getitem__))
 _flags: Final = _each(_Recurring(_flags_of))
 
 
+def _missing(column: str, attribute: Attribute) -> bytes:
+    """What is written for a value that is absent; nothing where ``completed`` leaves none absent."""
+    if attribute.missing is not None:
+        return b""
+    default = REQUIRED.get(column)
+    return NULL if default is None else BOOLEANS[default] if type_of(column) == "boolean" else _int4(default)
+
+
 def _encoder_of(column: str, attribute: Attribute) -> Callable[[_Column], _Encoded]:
     if column.endswith(("_hash", "_preview")):
         return _unique_texts
@@ -139,7 +147,7 @@ def _encoder_of(column: str, attribute: Attribute) -> Callable[[_Column], _Encod
         Kind.INTEGER: _int4,
         Kind.BOOLEAN: BOOLEANS.__getitem__,
     }[attribute.kind]
-    return _each(_Recurring(encode, encode(REQUIRED[column]) if column in REQUIRED else NULL))
+    return _each(_Recurring(encode, _missing(column, attribute)))
 
 
 _ENDED: Final = len(Ended._fields)
@@ -169,14 +177,6 @@ _KINDS: Final = {
     "text[]": b"a",
 }
 """How :mod:`intent_events.native` writes a column of a type."""
-
-
-def _missing(column: str, attribute: Attribute) -> bytes:
-    """What is written for a value that is absent; nothing where ``completed`` leaves none absent."""
-    if attribute.missing is not None:
-        return b""
-    default = REQUIRED.get(column)
-    return NULL if default is None else BOOLEANS[default] if type_of(column) == "boolean" else _int4(default)
 
 
 _PLAN: Final = (
