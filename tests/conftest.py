@@ -10,6 +10,7 @@ import pytest
 
 from intent_events import delivery
 from intent_events.demo.postgres import EmbeddedPostgres
+from intent_events.instrument import troubles
 from intent_events.instrument.recorder import EMITTER
 from intent_events.store.migrate import migrate
 from support.leaks import nothing_left_behind
@@ -41,6 +42,7 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     # Each test numbers its records as a process that has just begun, or its ledger would miss those of other tests.
     EMITTER._renew()  # pyright: ignore[reportPrivateUsage] - what a fork does
     delivery._begin_anew()  # pyright: ignore[reportPrivateUsage] - as well
+    monkeypatch.setattr(troubles, "_last", {})  # nor has it said anything yet
 
 
 @pytest.fixture(autouse=True)

@@ -6,7 +6,7 @@ import logging
 import os
 import shutil
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from zlib import crc32
@@ -27,26 +27,9 @@ from support.spool_process import (
     numbered,
     ran,
     refusal,
-    spools,
 )
 
 _MODULE = "intent_events_exporter.spool.spool"
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return tmp_path / "state" / "spool"
-
-
-@pytest.fixture
-def new_spool(folder: Path) -> Iterator[Callable[..., Spool]]:
-    with spools(folder) as make:
-        yield make
-
-
-@pytest.fixture
-def spool(new_spool: Callable[..., Spool]) -> Spool:
-    return new_spool()
 
 
 # --- The folder

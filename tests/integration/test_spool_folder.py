@@ -4,7 +4,7 @@
 import errno
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,22 +16,6 @@ from intent_events_exporter.spool.segment import encode_frame, encode_header
 from support.spool_process import PLENTY, adopted, drained, left_by_the_dead, spools
 
 _NOBODY = 65_534
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return tmp_path / "state" / "spool"
-
-
-@pytest.fixture
-def new_spool(folder: Path) -> Iterator[Callable[..., Spool]]:
-    with spools(folder) as make:
-        yield make
-
-
-@pytest.fixture
-def spool(new_spool: Callable[..., Spool]) -> Spool:
-    return new_spool()
 
 
 def test_nobody_else_may_look(folder: Path, new_spool: Callable[..., Spool]) -> None:

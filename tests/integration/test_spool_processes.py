@@ -9,7 +9,7 @@ import os
 import shutil
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from random import Random
@@ -22,7 +22,7 @@ from intent_events_exporter.spool.file import Segment
 from intent_events_exporter.spool.folder import ASIDE, Home, owners_in
 from intent_events_exporter.spool.patience import patient
 from intent_events_exporter.spool.segment import encode_frame, encode_header
-from support.spool_process import PLENTY, adopted, drained, left_by_the_dead, refusal, spools, started
+from support.spool_process import PLENTY, adopted, drained, left_by_the_dead, refusal, started
 from support.waiting import until
 
 # Python 3.12 and later warn of every fork of a process with threads, which is what some of these tests are about.
@@ -30,22 +30,6 @@ pytestmark = pytest.mark.filterwarnings("ignore:This process:DeprecationWarning"
 
 _ROUNDS = 6
 _MODULE = "intent_events_exporter.spool.spool"
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return tmp_path / "state" / "spool"
-
-
-@pytest.fixture
-def new_spool(folder: Path) -> Iterator[Callable[..., Spool]]:
-    with spools(folder) as make:
-        yield make
-
-
-@pytest.fixture
-def spool(new_spool: Callable[..., Spool]) -> Spool:
-    return new_spool()
 
 
 def _child(run: Callable[[], object]) -> int:
