@@ -22,6 +22,8 @@ from intent_events_exporter.spool import Batch, Position, SpoolError
 _BATCH_BYTES: Final = 4 << 20
 """Bytes of records after which a batch is full: a few batches are in memory at a time, whatever records hold."""
 _SLICE_BYTES: Final = 1 << 20
+_FIRST_ROWS: Final = 250
+"""Rows of the first batch; each next one has twice as many, for connections idle while their first one is read."""
 _PROBE_ROWS: Final = 50
 _SLICE: Final = 8
 _LONGEST_SLICE: Final = 64
@@ -102,7 +104,7 @@ class Flush:
         took: whether Postgres has taken a batch.
     """
 
-    __slots__ = ("_failed", "_reading", "_source", "_tally", "_writers", "took")
+    __slots__ = ("_failed", "_reading", "_rows", "_source", "_tally", "_writers", "took")
 
     def __init__(self, source: Source, writers: Sequence[Writer], tally: Tally) -> None:
         """Prepare a flush.
@@ -117,6 +119,7 @@ class Flush:
         for writer in writers:
             self._writers.put_nowait(writer)
         self._tally = tally
+        self._rows = _FIRST_ROWS
         self._reading = asyncio.Lock()
         self._failed: IntentEventsError | SpoolError | None = None
         self.took = False
@@ -147,7 +150,9 @@ class Flush:
     async def _work(self) -> None:
         while self._failed is None:
             try:
-                taken = await self._take(BATCH_ROWS)
+                async with self._reading:  # one worker after the other, so that one stores while the next reads
+                    taken = await self._take(self._rows)
+                    self._rows = min(self._rows * 2, BATCH_ROWS)
             except SpoolError as error:  # the disk fails; raised from here it would arrive in a group
                 self._failed = error
                 return
@@ -163,22 +168,21 @@ class Flush:
         as long as others, so fewer of them are taken at a time.
         """
         taken, size = _Taken(), _SLICE
-        async with self._reading:  # one worker after the other, so that one stores while the next reads
-            breathed = monotonic()
-            while taken.records < rows and taken.bytes < _BATCH_BYTES:
-                began = thread_time()  # a slow disk, or a busy thread of the host's, does not make records any heavier
-                batch = self._source.read(min(size, rows - taken.records), _SLICE_BYTES)
-                if not (batch.payloads or batch.torn):
-                    break
-                self._tally.torn += batch.torn  # it is set aside, and not met again when this is read anew
-                taken.add(batch)
-                took_s = thread_time() - began
-                size = size * 2 if took_s < _SLICE_S / 2 else size // 2 if took_s > _SLICE_S else size
-                size = min(max(size, 1), _LONGEST_SLICE)
-                if monotonic() - breathed > _WITHOUT_BREATH_S:
-                    time.sleep(_BREATH_S)  # noqa: ASYNC251 - the loop is our own, and nothing on it waits for so short a time
-                    breathed = monotonic()
-                await asyncio.sleep(0)
+        breathed = monotonic()
+        while taken.records < rows and taken.bytes < _BATCH_BYTES:
+            began = thread_time()  # a slow disk, or a busy thread of the host's, does not make records any heavier
+            batch = self._source.read(min(size, rows - taken.records), _SLICE_BYTES)
+            if not (batch.payloads or batch.torn):
+                break
+            self._tally.torn += batch.torn  # it is set aside, and not met again when this is read anew
+            taken.add(batch)
+            took_s = thread_time() - began
+            size = size * 2 if took_s < _SLICE_S / 2 else size // 2 if took_s > _SLICE_S else size
+            size = min(max(size, 1), _LONGEST_SLICE)
+            if monotonic() - breathed > _WITHOUT_BREATH_S:
+                time.sleep(_BREATH_S)  # noqa: ASYNC251 - the loop is our own, and nothing on it waits for so short a time
+                breathed = monotonic()
+            await asyncio.sleep(0)
         return taken
 
     async def _store(self, taken: _Taken) -> None:
