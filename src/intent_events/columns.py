@@ -7,6 +7,7 @@ attribute a field is recorded as.
 
 from enum import Enum, IntEnum, auto
 from itertools import chain
+from string import ascii_lowercase, digits
 from typing import Final, NamedTuple
 
 from intent_events import semconv
@@ -68,6 +69,7 @@ class Attribute(NamedTuple):
         known: values of an open enum that are not odd.
         limit: characters that a text may have, or the largest number of an integer.
         shape: regular expression that a word fits as a whole.
+        letters: characters of which every word fits, up to the limit.
     """
 
     key: str
@@ -77,6 +79,7 @@ class Attribute(NamedTuple):
     known: frozenset[str] = frozenset()
     limit: int = semconv.MAX_STRING
     shape: str = ""
+    letters: str = ""
 
 
 def _label(key: str, values: type[Enum], odd: Quality, missing: Quality | None = None) -> Attribute:
@@ -88,6 +91,8 @@ _PREVIEW: Final = 80
 CODE: Final = "[!-~]{1,256}"
 """A class, a code or a hash: printable ASCII without white space, which a message has."""
 
+_CODE_LETTERS: Final = "".join(map(chr, range(ord("!"), ord("~") + 1)))
+
 _ID_LETTERS: Final = "._:/#=+-"
 
 ID: Final = (
@@ -97,11 +102,13 @@ ID: Final = (
 """An id: one word in small letters, or in capitals, or with a digit. A name has white space, or a capital and small
 letters without a digit."""
 
+_SMALL: Final = ascii_lowercase + digits + _ID_LETTERS
+
 _OF_EVERY_RECORD: Final = {
     "schema_version": Attribute(semconv.RECORD_SCHEMA_VERSION, Kind.INTEGER, limit=(1 << 31) - 1),
     "emitter_id": Attribute(semconv.EMITTER_ID, Kind.STRICT_UUID, Quality.EMITTER_ID_INVALID),
     "emitter_seq": Attribute(semconv.EMITTER_SEQ, Kind.INTEGER, limit=(1 << 63) - 1),
-    "error_code": Attribute(semconv.ERROR_TYPE, Kind.WORD, shape=CODE),
+    "error_code": Attribute(semconv.ERROR_TYPE, Kind.WORD, shape=CODE, letters=_CODE_LETTERS),
     "synthetic": Attribute(semconv.SYNTHETIC, Kind.BOOLEAN),
     "prompt_version": Attribute(semconv.PROMPT_VERSION),
     "hash_key_id": Attribute(semconv.UTTERANCE_HASH_KEY_ID),
@@ -126,7 +133,7 @@ UTTERANCE: Final[dict[str, Attribute]] = {
     "utterance_hash": Attribute(semconv.UTTERANCE_HASH, missing=Quality.UTTERANCE_MISSING),
     "template_hash": Attribute(semconv.UTTERANCE_TEMPLATE_HASH),
     "utterance_preview": Attribute(semconv.UTTERANCE_PREVIEW, limit=_PREVIEW),
-    "scope": Attribute(semconv.SCOPE, Kind.WORD, shape=ID, limit=64),
+    "scope": Attribute(semconv.SCOPE, Kind.WORD, shape=ID, letters=_SMALL, limit=64),
     "subject_ref_type": Attribute(semconv.SUBJECT_TYPE),
     "subject_ref_id": Attribute(semconv.SUBJECT_ID, Kind.UUID, Quality.SUBJECT_ID_DERIVED),
     "semreg_mode": _label(
@@ -142,7 +149,7 @@ UTTERANCE: Final[dict[str, Attribute]] = {
     ),
     "outcome": _label(semconv.OUTCOME, Outcome, Quality.OUTCOME_UNKNOWN, Quality.OUTCOME_MISSING),
     "missing_args": Attribute(semconv.MISSING_ARGS, Kind.TEXTS),
-    "dsl_hash": Attribute(semconv.DSL_HASH, Kind.WORD, shape=CODE),
+    "dsl_hash": Attribute(semconv.DSL_HASH, Kind.WORD, shape=CODE, letters=_CODE_LETTERS),
     "run_sheet_entry_id": Attribute(
         semconv.RUN_SHEET_ENTRY_ID, Kind.UUID, Quality.RUN_SHEET_ENTRY_ID_DERIVED
     ),

@@ -15,7 +15,8 @@ import pytest
 from support.built import PROJECT, needed
 
 NATIVE: Final = PROJECT / "src" / "intent_events" / "native"
-TESTS: Final = tuple(f"unit/test_{name}.py" for name in ("native", "attributes", "round_trip", "masking", "record"))
+NAMES: Final = ("native", "native_rows", "attributes", "round_trip", "masking", "record")
+TESTS: Final = tuple(f"unit/test_{name}.py" for name in NAMES)
 
 # Stands for the extension that was installed; then pytest runs as always.
 RUN: Final = """

@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
-from intent_events import IntentEventsInstrumentor
+from intent_events import IntentEventsInstrumentor, native
+from support.built import needed
 from unit.orchestrators import SOURCE, Make, Start
 from unit.traced import SETTINGS, Traced, traced_by
 
@@ -25,6 +26,14 @@ _SLOW_IS_FINE = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
 settings.register_profile("unit", deadline=None, derandomize=True, suppress_health_check=_SLOW_IS_FINE)
 settings.register_profile("deep", deadline=None, max_examples=1_000, suppress_health_check=_SLOW_IS_FINE)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "unit"))
+
+
+@pytest.fixture(scope="session")
+def compiled() -> None:
+    """The extension in C, which a machine without a compiler has not."""
+    needed(
+        native.pack_rows is not None, "the C code is not built: apt-get install gcc python3-dev, then make clean setup"
+    )
 
 
 @pytest.fixture

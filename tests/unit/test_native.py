@@ -11,7 +11,6 @@ import sys
 import tracemalloc
 from collections.abc import Callable
 from itertools import cycle, product
-from re import fullmatch
 from typing import Any, Final, cast
 from uuid import UUID
 
@@ -27,26 +26,19 @@ from intent_events.instrument import quick
 from intent_events.instrument.attributes import attributes_of
 from intent_events.privacy import Masker, masking, shipped_vocabulary
 from intent_events.privacy.vocabulary import WordClass, word_classes
-from intent_events.rows import KNOWN, Ended, completed, known_in
+from intent_events.rows import KNOWN, known, payload_with
 from intent_events.semconv import Record
 from intent_events.store import quick_seal
-from intent_events.store.quick_seal import seal_known, sealed_in_python
+from intent_events.store.python_seal import sealed_in_python
+from intent_events.store.quick_seal import seal_payloads
 from intent_events.trace import TRACE_FIELDS, IntentTrace
 from intent_events_exporter import record
-from support.built import needed
 from unit.odd_values import ANY_TEXT, ANYTHING, Hostile, HostileDict, HostileError, HostileText
 from unit.spans_of import START_NS, view
-from unit.traces_of import KEPT, WHOLE
+from unit.test_native_rows import ENDED, WHOLE_VALUES, packed
+from unit.traces_of import WHOLE
 
 NATIVE: Final = pytest.mark.usefixtures("compiled")
-
-
-@pytest.fixture(scope="module")
-def compiled() -> None:
-    """The extension, which a machine without a compiler has not."""
-    needed(
-        native.pack_rows is not None, "the C code is not built: apt-get install gcc python3-dev, then make clean setup"
-    )
 
 
 FIELDS: Final = tuple(name for name in TRACE_FIELDS if name != "entity_spans")
@@ -59,63 +51,8 @@ def traced(name: str, value: Any) -> IntentTrace:
     return IntentTrace(**fields)
 
 
-def whole_row() -> tuple[Any, ...]:
-    """Values of a record that needs no mending."""
-    attributes = quick.quick_attributes_of(WHOLE)
-    assert attributes is not None
-    attributes |= {
-        semconv.EVENT_ID: str(event_id_of(1, 2, START_NS)),
-        semconv.UTTERANCE_HASH: KEPT.hash,
-        semconv.EMITTER_ID: str(UUID(int=7)),
-        semconv.EMITTER_SEQ: 7,
-        semconv.QUALITY: ["value_cut", "session_id_derived", "value_cut"],
-    }
-    known = known_in(attributes)
-    assert known is not None
-    ended = Ended(
-        bytes(15) + b"\1",
-        bytes(7) + b"\2",
-        START_NS,
-        START_NS + 900_000,
-        sampled=True,
-        service_name="shop",
-        dropped_attributes=0,
-    )
-    return (*ended, *known)
-
-
 WHOLE_HEAD: Final = (1, bytes(16), bytes(8), START_NS, START_NS + 900_000, True, "shop", 0)
 PACKED: Final = st.one_of(ANYTHING, st.lists(st.one_of(ANYTHING, ANY_TEXT), max_size=3).map(tuple))
-
-
-@NATIVE
-def test_it_takes_what_needs_no_mending() -> None:
-    """A record with every value there is, texts of any language and flags among them, is packed in C."""
-    values = whole_row()
-    languages = tuple("naïve 中文" if value == "a" else value for value in values)
-    for each in (values, languages):
-        sealed = seal_known([each])
-        assert sealed == sealed_in_python([each])
-        assert sealed[0] is not None
-    assert quick.quick_attributes_of(IntentTrace(actor_id="Jürgen", verb_candidates_pre=[Candidate("中.文", 0.5)]))
-
-
-@NATIVE
-@given(st.data())
-def test_a_row_of_anything(data: st.DataObject) -> None:
-    """Whatever stands at any place of a row, C gives what Python gives, or leaves it to Python."""
-    values = list(whole_row())
-    for place in data.draw(st.lists(st.integers(0, len(values) - 1), max_size=4)):
-        values[place] = data.draw(ANYTHING)
-    whole, expected = tuple(values), None
-    try:
-        whole = completed(whole)
-        expected = sealed_in_python([whole])[0]
-    except Exception:  # noqa: BLE001, S110 - it is made for values of the right types, and an object of foreign code may raise anything
-        pass
-    assert native.pack_rows is not None
-    packed = native.pack_rows(quick_seal._PLAN, (whole,), (b"[0.5]", b"[0.5]"))[0]
-    assert packed is None or (expected is not None and packed == expected.data)
 
 
 @NATIVE
@@ -123,7 +60,7 @@ def test_a_row_of_anything(data: st.DataObject) -> None:
 def test_a_payload_of_anything(data: st.DataObject) -> None:
     """Whatever stands at any place of a payload, it is what msgpack says of it, or left to Python."""
     head: list[Any] = list(WHOLE_HEAD)
-    values = dict(zip(KNOWN, whole_row()[len(Ended._fields) :], strict=True))
+    values = dict(zip(KNOWN, WHOLE_VALUES[ENDED:], strict=True))
     for place in data.draw(st.lists(st.integers(0, len(head) - 1), max_size=2)):
         head[place] = data.draw(PACKED)
     for key in data.draw(st.lists(st.sampled_from(list(values)), max_size=4)):
@@ -273,61 +210,6 @@ def test_payloads_and_masks_that_are_asked_for_wrongly(arguments: tuple[Any, ...
             call(*arguments)
 
 
-SCORES: Final = st.one_of(
-    st.binary(max_size=9),
-    st.sampled_from([b"", b"[", b"[]", b"[0.5", b"[0.5,", b"[0.5,1]", b"null", b"[null]", b"[0.5]]"]),
-)
-
-
-@NATIVE
-@given(SCORES, SCORES)
-def test_scores_of_any_spelling(pre: bytes, post: bytes) -> None:
-    """Scores that are no list of one number leave the row to Python."""
-    assert native.pack_rows is not None
-    packed = native.pack_rows(quick_seal._PLAN, (whole_row(),), (pre, post))[0]
-    assert packed is None or all(fullmatch(rb"\[[0-9.eE+-]+\]", line) for line in (pre, post))
-    plain = native.pack_rows(quick_seal._PLAN, (whole_row(),), (b"[0.5]", b"[1e-7]"))[0]
-    assert plain is not None
-    assert b'"score":0.5,' in plain
-    assert b'"score":1e-7,' in plain
-
-
-@NATIVE
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        (),
-        (1, 2, 3),
-        ((), (), ()),
-        (quick_seal._PLAN, [], ()),
-        (quick_seal._PLAN, (whole_row,), ()),
-        (quick_seal._PLAN[:5], (), ()),
-        ((b"", ((b"t",),), 0, 1, 1, 1, 1), (), ()),
-        ((b"", ((b"t", "x"),), 0, 1, 1, 1, 1), (), ()),
-        (list(quick_seal._PLAN), (), ()),
-        ((b"", ((b"t", b""), (b"t", b"")), 1, 1, 1, 1, 1), (), ()),
-        ((b"", ((b"t", b""), (b"t", b"")), -1, 1, 1, 1, 1), (), ()),
-        ((b"", ((b"t", b""), (b"t", b"")), sys.maxsize, 1, 1, 1, 1), (), ()),
-        ((b"", ((b"t", b""), (b"t", b"")), 0, 1, 1, -1, 1), (), ()),
-        ((b"", ((b"t", b""), (b"t", b"")), 0, 1, 1, 1, (1 << 63) - 1), (), ()),
-    ],
-)
-def test_rows_that_are_asked_for_wrongly(arguments: tuple[Any, ...]) -> None:
-    """A plan that is none, and rows or scores that do not fit it, are an error and no crash."""
-    assert native.pack_rows is not None
-    with pytest.raises((TypeError, ValueError)):
-        native.pack_rows(*arguments)
-
-
-@NATIVE
-def test_rows_of_another_length() -> None:
-    """A row that has not the values of the plan, or is no tuple, is left to Python."""
-    assert native.pack_rows is not None
-    whole = whole_row()
-    for row in ((), whole[:-1], (*whole, None), list(whole), None):
-        assert native.pack_rows(quick_seal._PLAN, (row,), (b"[0.5]", b"[0.5]")) == [None]  # pyright: ignore[reportArgumentType] - the mistake
-
-
 WRONG: Final[list[Any]] = [
     (),
     (1, 2, 3),
@@ -407,22 +289,22 @@ def _grown_once(work: Callable[[], object]) -> int:
 @NATIVE
 def test_nothing_is_kept() -> None:
     """Thousands of calls leave no memory behind, whichever way they end."""
-    whole = whole_row()
-    odd = [(*whole[:place], Hostile(), *whole[place + 1 :]) for place in range(len(whole))]
+    whole = payload_with(WHOLE_VALUES)
+    odd = [whole[:end] for end in range(0, len(whole), 7)]
+    for at, value in product(range(ENDED), ("é\0", ())):
+        odd.append(payload_with((*WHOLE_VALUES[:at], value, *WHOLE_VALUES[at + 1 :])))
     strange: list[Any] = [Hostile(), ["x", None], [Candidate("a")]]
     traces = [traced(name, value) for name in FIELDS for value in strange]
     endings: list[Callable[[], object]] = [
-        lambda: seal_known([whole, whole]),
+        lambda: seal_payloads([whole, whole]),
         lambda: quick.quick_attributes_of(WHOLE),
         lambda: quick.quick_attributes_of(IntentTrace(session_id=UUID.__new__(UUID))),
     ]
-    endings += _endings_of_the_others(Masker(WORDS), dict(zip(KNOWN, whole[len(Ended._fields) :], strict=True)))
+    endings += _endings_of_the_others(Masker(WORDS), dict(zip(KNOWN, WHOLE_VALUES[ENDED:], strict=True)))
     for work in endings:
         assert _grown(work) < 2000, "less than a byte a call"
     rows, given_ = cycle(odd), cycle(traces)
-    assert native.pack_rows is not None
-    pack = native.pack_rows
-    assert _grown(lambda: pack(quick_seal._PLAN, (next(rows),), (b"[0.5]", b"[0.5]"))) < 2000
+    assert _grown(lambda: packed(next(rows), whole)) < 2000
     assert _grown(lambda: quick.quick_attributes_of(next(given_))) < 2000
 
 
@@ -456,10 +338,9 @@ def test_without_it(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(quick, "plain_attributes", native.plain_attributes)
         monkeypatch.setattr(quick_seal, "pack_rows", native.pack_rows)
         monkeypatch.setattr(masking, "mask_words", native.mask_words)
-        monkeypatch.setattr(record, "pack_payload", native.pack_payload)
-        values = whole_row()
-        assert seal_known([values]) == sealed_in_python([values])
-        assert len(values) == len(Ended._fields) + len(KNOWN)
+        monkeypatch.setattr(known, "pack_payload", native.pack_payload)
+        assert seal_payloads([payload_with(WHOLE_VALUES)]) == sealed_in_python([WHOLE_VALUES])
+        assert len(WHOLE_VALUES) == ENDED + len(KNOWN)
         assert Masker(["please"]).mask("please Zebedee") == ("please <name?>", "please <name?>")
         attributes = {semconv.ACTOR_ID: "u-17", semconv.ROOT: True}
         assert record.decode(record.encode(view(attributes), Record.UTTERANCE)).attributes == attributes

@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from intent_events import semconv
 from intent_events.columns import KEYS
 from intent_events.identity import event_id_of
-from intent_events.rows import IntentEventRow, Rejection, row_of
+from intent_events.rows import ORDER, IntentEventRow, Rejection, row_of
 from intent_events.select import select
 from intent_events.semconv import Quality, Record
 from intent_events.spans import SpanView
 from intent_events.store.copy_format import seal
 from intent_events.store.seal import sealed_of
-from intent_events_exporter.record import ORDER, ORDERS, decode, encode, row_in, sealed_in
+from intent_events_exporter.record import ORDERS, decode, encode, row_in, sealed_in
 from unit.first_forms import ORDERED, ORDERED_ROW
 from unit.odd_values import TOLD
 from unit.spans_of import START_NS, STRANGE_SPANS, view

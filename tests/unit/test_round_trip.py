@@ -15,11 +15,12 @@ from intent_events.identity import derived_uuid, event_id_of
 from intent_events.instrument.attributes import attributes_of
 from intent_events.mending import text
 from intent_events.privacy import TextRecord
-from intent_events.rows import CandidateItem, Ended, IntentEventRow, Rejection, completed, known_in, open_in, row_of
+from intent_events.rows import CandidateItem, IntentEventRow, Rejection, completed, payload_of, row_of, values_in
 from intent_events.semconv import MAX_CANDIDATES, Quality, Record
 from intent_events.spans import SpanView
 from intent_events.store.copy_format import Sealed, seal
-from intent_events.store.quick_seal import seal_known, sealed_in_python
+from intent_events.store.python_seal import sealed_in_python
+from intent_events.store.quick_seal import seal_payloads
 from intent_events.store.seal import sealed_of
 from intent_events.trace import TRACE_FIELDS, IntentTrace
 from unit.odd_values import WIRE
@@ -107,17 +108,14 @@ KEY: Final = {semconv.EVENT_ID: str(event_id_of(1, 2, START_NS))}
 """The key that an emitter gives a span of :func:`view`."""
 
 
-def ended_of(span: SpanView) -> Ended:
-    """What the quick ways need of the span itself."""
-    return Ended(span.trace_id.to_bytes(16, "big"), span.span_id.to_bytes(8, "big"), *span[2:4], *span[5:])
-
-
 def quickly_sealed(span: SpanView) -> list[Sealed | None]:
     """Sealed row of a span by each of the quick ways; None when it is not taken."""
-    known, opened = known_in(span.attributes), open_in(span.attributes)
-    values = [(*ended_of(span), *known)] if known is not None else []
-    whole = [completed((*ended_of(span), *opened))] if opened is not None else []
-    return [row for seal_by in (seal_known, sealed_in_python) for of in (values, whole) for row in seal_by(of)]
+    payload = payload_of(span)
+    if payload is None:
+        return []
+    values = values_in(payload)
+    in_python = [] if values is None else sealed_in_python([completed(values)])
+    return [*seal_payloads([payload]), *in_python]
 
 
 def check_both_ways(attributes: dict[str, Any], **fields: Any) -> None:

@@ -11,29 +11,25 @@ what an older one has spooled. Attributes that are none of the contract are left
 set them.
 """
 
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from typing import Any, Final, Literal, cast
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final, cast
+from uuid import UUID
 
 import msgspec
 
 from intent_events import semconv
 from intent_events.columns import KEYS
+from intent_events.identity import spelled
 from intent_events.instrument.troubles import trouble
 from intent_events.mending import text
-from intent_events.native import pack_payload
-from intent_events.rows import KNOWN, OPEN, Rejection, Row, row_of
+from intent_events.rows import KNOWN, ORDER, Rejection, Row, payload_of, row_of
 from intent_events.semconv import Quality, Record
 from intent_events.spans import SpanView
 from intent_events.store.copy_format import Sealed
-from intent_events.store.quick_seal import seal_each
+from intent_events.store.quick_seal import seal_payloads
 from intent_events.store.seal import sealed_with_care
 
-ORDER: Final = 1
-"""Number of the order in which values are spooled; whatever changes ``KNOWN`` takes the next one."""
-
-_KEYS: Final = tuple(KNOWN)
-ORDERS: Final[dict[int, tuple[str, ...]]] = {ORDER: _KEYS}
+ORDERS: Final[dict[int, tuple[str, ...]]] = {ORDER: tuple(KNOWN)}
 """Keys of the values by the number of their order; one that was ever released stays."""
 
 _encode: Final = msgspec.msgpack.Encoder().encode
@@ -41,9 +37,6 @@ _decode: Final = msgspec.msgpack.Decoder(list[Any]).decode
 _Ended: Any = (bytes, bytes, int | str, int | str, bool | None, str | None, int)
 _Mapped: Any = tuple[str, *_Ended, dict[str, Any]]
 _Ordered: Any = tuple[int, *_Ended]
-_Span: Any = (Literal[ORDER], bytes, bytes, int, int, bool | None, str | None, int)
-_decode_sound: Final = msgspec.msgpack.Decoder(tuple[*_Span, *KNOWN.values()]).decode  # pyright: ignore[reportInvalidTypeArguments] - made at run time
-_decode_open: Final = msgspec.msgpack.Decoder(tuple[*_Span, *OPEN.values()]).decode  # pyright: ignore[reportInvalidTypeArguments] - as well
 _FIRST: Final = 8
 _LONGEST: Final = 1 << 63
 _PLAIN: Final = frozenset({bool, float, bytes})
@@ -58,13 +51,12 @@ def encode(span: SpanView, record: Record) -> bytes:
         span: the span.
         record: what ``select`` said it is.
     """
+    if record is Record.UTTERANCE:
+        payload = payload_of(span)
+        return _encode_with_care(span, record) if payload is None else payload
     trace_id, span_id, start_ns, end_ns, attributes, sampled, service_name, dropped = span
     try:
         ids = trace_id.to_bytes(16, "big"), span_id.to_bytes(8, "big")
-        if record is Record.UTTERANCE:
-            head = (ORDER, *ids, start_ns, end_ns, sampled, service_name, dropped)
-            payload = None if pack_payload is None else pack_payload(head, _KEYS, attributes)
-            return _encode((*head, *map(attributes.get, _KEYS))) if payload is None else payload
         kept = {key: value for key, value in attributes.items() if key in KEYS}
         return _encode((record.value, *ids, start_ns, end_ns, sampled, service_name, dropped, kept))
     except Exception:  # noqa: BLE001 - a lone surrogate, a number beyond 64 bits, or an object of foreign code
@@ -95,18 +87,8 @@ def sealed_in(payloads: Sequence[bytes]) -> list[Sealed | Rejection | None]:
     The same as ``seal(row_in(payload))``, in a fifth of the time; the more at once the quicker, but nothing else runs
     meanwhile.
     """
-    sound: dict[int, tuple[Any, ...]] = {}
-    opened: dict[int, tuple[Any, ...]] = {}
-    for place, payload in enumerate(payloads):
-        try:
-            sound[place] = _decode_sound(payload)[1:]
-        except (
-            ValueError
-        ):  # it has a label of its own, it needs mending, it is a reply, an outcome or no payload at all
-            with suppress(ValueError):
-                opened[place] = _decode_open(payload)[1:]
-    quick = seal_each(sound, opened)
-    return [quick.get(place) or _sealed_with_care(payload) for place, payload in enumerate(payloads)]
+    quick = seal_payloads(payloads)
+    return [row or _sealed_with_care(payload) for row, payload in zip(quick, payloads, strict=True)]
 
 
 def _sealed_with_care(payload: bytes) -> Sealed | Rejection | None:
@@ -148,10 +130,11 @@ def _span_of(ended: Sequence[Any], attributes: Mapping[str, Any]) -> SpanView:
 def _encode_with_care(span: SpanView, record: Record) -> bytes:
     """Mend what the form cannot hold; the flags of that go where those of the emitter are."""
     quality: set[str] = set()
-    plain = {str.__str__(key): _plain(value, quality) for key, value in span.attributes.items() if key in KEYS}
+    given = ((key, value) for key, value in span.attributes.items() if key in KEYS and value is not None)
+    plain = {str.__str__(key): _plain(value, quality) for key, value in given}
     if quality:
-        given = plain.get(semconv.QUALITY)
-        flags = cast("list[object]", given) if isinstance(given, list) else []
+        given = plain.get(semconv.QUALITY)  # a reader takes the keys of a map
+        flags = cast("Iterable[object]", given) if isinstance(given, (list, dict)) else ()
         plain[semconv.QUALITY] = [*flags, *map(str, sorted(quality))]
     service = text(span.service_name, set())
     ids = (span.trace_id & _TRACE_ID).to_bytes(16, "big"), (span.span_id & _SPAN_ID).to_bytes(8, "big")
@@ -182,6 +165,8 @@ def _plain_or_none(value: object, quality: set[str]) -> object:
         if not fits:
             quality.add(Quality.VALUE_MENDED)
         plain = number if fits else int.__repr__(number)
+    elif kind is UUID:
+        plain = spelled(cast("UUID", value))
     elif kind is list or kind is tuple:
         plain = [_plain(item, quality) for item in cast("list[object]", value)]
     elif kind is dict:

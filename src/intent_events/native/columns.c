@@ -3,15 +3,11 @@
 
 #include "native.h"
 
-#include <string.h>
-
 #define TEXT_OID 25
 
-static Verdict
-reserve(Buffer *buffer, size_t more)
+Verdict
+grow_buffer(Buffer *buffer, size_t more)
 {
-    if (more <= buffer->room - buffer->size)
-        return TAKEN;
     size_t room = buffer->room ? buffer->room : 4096;
     while (room - buffer->size < more) {
         if (room > SIZE_MAX / 2) {
@@ -30,35 +26,6 @@ reserve(Buffer *buffer, size_t more)
     return TAKEN;
 }
 
-Verdict
-put(Buffer *buffer, const void *bytes, size_t n)
-{
-    if (n == 0) /* perhaps there is no memory yet to copy to */
-        return TAKEN;
-    TRY(reserve(buffer, n));
-    memcpy(buffer->data + buffer->size, bytes, n);
-    buffer->size += n;
-    return TAKEN;
-}
-
-static void
-write_big_endian(uint8_t *to, uint64_t value, int n)
-{
-    for (int at = n - 1; at >= 0; at--) {
-        to[at] = (uint8_t)value;
-        value >>= 8;
-    }
-}
-
-Verdict
-put_number(Buffer *buffer, uint64_t value, int n)
-{
-    TRY(reserve(buffer, (size_t)n));
-    write_big_endian(buffer->data + buffer->size, value, n);
-    buffer->size += (size_t)n;
-    return TAKEN;
-}
-
 /* A column of fixed size: its length, then its bytes. */
 Verdict
 put_fixed(Buffer *buffer, uint64_t value, int n)
@@ -74,83 +41,120 @@ put_null(Buffer *buffer)
 }
 
 Verdict
-put_hex(Buffer *buffer, const uint8_t *bytes, int n)
+put_boolean(Buffer *buffer, const Value *value)
+{
+    return value->type == BOOLEAN ? put_fixed(buffer, (uint64_t)value->of.integer, 1) : ODD;
+}
+
+Verdict
+put_hex(Buffer *buffer, const uint8_t *bytes, size_t n)
 {
     static const char digits[] = "0123456789abcdef";
-    TRY(put_number(buffer, (uint64_t)n * 2, 4));
-    TRY(reserve(buffer, (size_t)n * 2));
-    for (int at = 0; at < n; at++) {
-        buffer->data[buffer->size++] = (uint8_t)digits[bytes[at] >> 4];
-        buffer->data[buffer->size++] = (uint8_t)digits[bytes[at] & 0xf];
+    TRY(put_number(buffer, n * 2, 4));
+    for (size_t at = 0; at < n; at++) {
+        const char spelled[] = {digits[bytes[at] >> 4], digits[bytes[at] & 0xf]};
+        TRY(put(buffer, spelled, sizeof spelled));
     }
     return TAKEN;
 }
 
-Verdict
-put_text(Buffer *buffer, PyObject *value)
+static Verdict
+put_bytes(Buffer *buffer, const Value *value)
 {
-    const char *text;
-    Py_ssize_t n;
-    TRY(read_utf8(value, &text, &n));
-    if (n > INT32_MAX)
+    if (value->n > INT32_MAX)
         return ODD;
-    TRY(put_number(buffer, (uint64_t)n, 4));
-    return put(buffer, text, (size_t)n);
+    TRY(put_number(buffer, value->n, 4));
+    return put(buffer, value->of.bytes, value->n);
+}
+
+Verdict
+put_text(Buffer *buffer, const Value *value, size_t most)
+{
+    TRY(check_utf8(value, most));
+    return put_bytes(buffer, value);
 }
 
 static Verdict
-put_uuid(Buffer *buffer, PyObject *value)
+put_label(Buffer *buffer, const Column *column, const Value *value)
+{
+    if (value->type != TEXT)
+        return ODD;
+    for (Py_ssize_t each = 0; each < PyTuple_GET_SIZE(column->known); each++) {
+        PyObject *label = PyTuple_GET_ITEM(column->known, each);
+        if ((size_t)PyBytes_GET_SIZE(label) == value->n && memcmp(PyBytes_AS_STRING(label), value->of.bytes, value->n) == 0)
+            return put_bytes(buffer, value);
+    }
+    return ODD;
+}
+
+static int
+is_made_of(const uint64_t letters[2], const Value *value)
+{
+    for (uint32_t at = 0; at < value->n; at++) {
+        uint8_t c = value->of.bytes[at];
+        if (c > 127 || !(letters[c >> 6] >> (c & 63) & 1))
+            return 0;
+    }
+    return value->n > 0;
+}
+
+static Verdict
+put_word(Buffer *buffer, const Column *column, const Value *value)
+{
+    TRY(check_utf8(value, (size_t)column->most));
+    if (is_made_of(column->letters, value))
+        return put_bytes(buffer, value);
+    PyObject *has = PyObject_CallFunction(column->known, "s#", value->of.bytes, (Py_ssize_t)value->n);
+    if (has == NULL)
+        return FAILED;
+    int is = has != Py_None;
+    Py_DECREF(has);
+    return is ? put_bytes(buffer, value) : ODD;
+}
+
+static Verdict
+put_uuid(Buffer *buffer, const Value *value)
 {
     uint8_t bytes[UUID_BYTES];
-    TRY(read_uuid(value, bytes));
+    if (value->type != TEXT)
+        return ODD;
+    TRY(parse_uuid(value->of.bytes, value->n, bytes));
     TRY(put_number(buffer, UUID_BYTES, 4));
     return put(buffer, bytes, UUID_BYTES);
 }
 
 static Verdict
-put_integer(Buffer *buffer, PyObject *value, int n)
+put_integer(Buffer *buffer, const Column *column, const Value *value, int n)
 {
-    int64_t number;
-    TRY(read_int64(value, &number));
-    if (n == 4 && (number > INT32_MAX || number < INT32_MIN))
+    if (value->type != INTEGER || value->of.integer < column->least || value->of.integer > column->most)
         return ODD;
-    return put_fixed(buffer, (uint64_t)number, n);
-}
-
-Verdict
-put_boolean(Buffer *buffer, PyObject *value)
-{
-    if (value != Py_True && value != Py_False)
-        return ODD;
-    return put_fixed(buffer, value == Py_True, 1);
+    return put_fixed(buffer, (uint64_t)value->of.integer, n);
 }
 
 /* A text of JSON, which escapes nothing that has to be spelled in hexadecimal. */
 Verdict
-put_json_text(Buffer *buffer, PyObject *value)
+put_json_text(Buffer *buffer, const Value *value, size_t most)
 {
-    const char *text;
-    Py_ssize_t n;
-    TRY(read_utf8(value, &text, &n));
-    if (n == 0)
+    TRY(check_utf8(value, most));
+    const uint8_t *text = value->of.bytes;
+    size_t from = 0;
+    if (value->n == 0)
         return ODD;
     TRY(put(buffer, "\"", 1));
-    Py_ssize_t from = 0;
-    for (Py_ssize_t at = 0; at < n; at++) {
-        unsigned char c = (unsigned char)text[at];
-        if (c < ' ')
+    for (size_t at = 0; at < value->n; at++) {
+        if (text[at] < ' ')
             return ODD;
-        if (c == '"' || c == '\\') {
-            TRY(put(buffer, text + from, (size_t)(at - from)));
+        if (text[at] == '"' || text[at] == '\\') {
+            TRY(put(buffer, text + from, at - from));
             TRY(put(buffer, "\\", 1));
             from = at;
         }
     }
-    TRY(put(buffer, text + from, (size_t)(n - from)));
+    TRY(put(buffer, text + from, value->n - from));
     return put(buffer, "\"", 1);
 }
 
-/* Begin a column of jsonb; end_json() says how long it became. */
+/* Begin a column of jsonb; end_column() says how long it became. */
 Verdict
 begin_json(Buffer *buffer, size_t *start)
 {
@@ -159,7 +163,7 @@ begin_json(Buffer *buffer, size_t *start)
 }
 
 Verdict
-end_json(Buffer *buffer, size_t start)
+end_column(Buffer *buffer, size_t start)
 {
     size_t n = buffer->size - start - 4;
     if (n > INT32_MAX)
@@ -169,69 +173,90 @@ end_json(Buffer *buffer, size_t start)
 }
 
 static Verdict
-put_json_texts(Buffer *buffer, PyObject *value)
+put_json_texts(Buffer *buffer, const Limits *limits, const Value *list)
 {
     size_t start;
-    if (!PyTuple_CheckExact(value))
+    if (list->type != LIST || list->n > limits->items)
         return ODD;
+    Reader items = items_of(list);
     TRY(begin_json(buffer, &start));
     TRY(put(buffer, "[", 1));
-    for (Py_ssize_t at = 0; at < PyTuple_GET_SIZE(value); at++) {
-        if (at)
+    for (size_t each = 0; each < list->n; each++) {
+        Value item;
+        TRY(read_item(&items, &item));
+        if (each)
             TRY(put(buffer, ",", 1));
-        TRY(put_json_text(buffer, PyTuple_GET_ITEM(value, at)));
+        TRY(put_json_text(buffer, &item, limits->text));
     }
     TRY(put(buffer, "]", 1));
-    return end_json(buffer, start);
+    return end_column(buffer, start);
 }
 
-/* A column of text[], one-dimensional; source of the form: array_send() of Postgres. */
+/* Begin a column of text[], one-dimensional; source of the form: array_send() of Postgres. */
 Verdict
-put_texts(Buffer *buffer, PyObject *values)
+begin_texts(Buffer *buffer, size_t n, size_t *start)
 {
-    if (!PyTuple_CheckExact(values))
-        return ODD;
-    Py_ssize_t items = PyTuple_GET_SIZE(values);
-    size_t start = buffer->size;
+    *start = buffer->size;
     TRY(put_number(buffer, 0, 4));
-    TRY(put_number(buffer, items > 0, 4)); /* dimensions */
+    TRY(put_number(buffer, n > 0, 4)); /* dimensions */
     TRY(put_number(buffer, 0, 4));
     TRY(put_number(buffer, TEXT_OID, 4));
-    if (items) {
-        TRY(put_number(buffer, (uint64_t)items, 4));
-        TRY(put_number(buffer, 1, 4)); /* the first subscript */
-    }
-    for (Py_ssize_t at = 0; at < items; at++) {
-        size_t before = buffer->size;
-        TRY(put_text(buffer, PyTuple_GET_ITEM(values, at)));
-        if (buffer->size == before + 4) /* an empty one */
-            return ODD;
-    }
-    size_t n = buffer->size - start - 4;
-    if (n > INT32_MAX)
+    if (n == 0)
+        return TAKEN;
+    TRY(put_number(buffer, n, 4));
+    return put_number(buffer, 1, 4); /* the first subscript */
+}
+
+/* A text of that column, where an empty one may have to be mended. */
+Verdict
+put_item(Buffer *buffer, const Value *value, size_t most)
+{
+    TRY(put_text(buffer, value, most));
+    return value->n > 0 ? TAKEN : ODD;
+}
+
+static Verdict
+put_texts(Buffer *buffer, const Limits *limits, const Value *list)
+{
+    size_t start;
+    if (list->type != LIST || list->n > limits->items)
         return ODD;
-    write_big_endian(buffer->data + start, n, 4);
-    return TAKEN;
+    Reader items = items_of(list);
+    TRY(begin_texts(buffer, list->n, &start));
+    for (size_t each = 0; each < list->n; each++) {
+        Value item;
+        TRY(read_item(&items, &item));
+        TRY(put_item(buffer, &item, limits->text));
+    }
+    return end_column(buffer, start);
 }
 
 Verdict
-put_value(Buffer *buffer, char kind, PyObject *value)
+put_column(Buffer *buffer, const Column *column, const Limits *limits, const Value *value)
 {
-    switch (kind) {
+    if (value->type == NIL) {
+        size_t n = (size_t)PyBytes_GET_SIZE(column->missing);
+        return n == 0 ? ODD : put(buffer, PyBytes_AS_STRING(column->missing), n);
+    }
+    switch (column->kind) {
     case 't':
-        return put_text(buffer, value);
+        return put_text(buffer, value, (size_t)column->most);
+    case 'w':
+        return put_word(buffer, column, value);
+    case 'l':
+        return put_label(buffer, column, value);
     case 'u':
         return put_uuid(buffer, value);
     case 'i':
-        return put_integer(buffer, value, 4);
+        return put_integer(buffer, column, value, 4);
     case 'q':
-        return put_integer(buffer, value, 8);
+        return put_integer(buffer, column, value, 8);
     case 'b':
         return put_boolean(buffer, value);
     case 'j':
-        return put_json_texts(buffer, value);
+        return put_json_texts(buffer, limits, value);
     case 'a':
-        return put_texts(buffer, value);
+        return put_texts(buffer, limits, value);
     default: /* a kind that is left to Python */
         return ODD;
     }

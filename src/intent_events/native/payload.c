@@ -3,8 +3,6 @@
 
 #include "native.h"
 
-#include <string.h>
-
 #define LONGEST_HEAD 9 /* bytes of the longest that stands before the bytes of a value, and of the longest number */
 
 /* The array while it is packed; small ones need no memory but this. */

@@ -1,259 +1,334 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Rows of agent.intent_events in the binary form of COPY. */
+/* Rows of agent.intent_events in the binary form of COPY, of the payloads that utterances are spooled as. */
 
 #include "native.h"
 
-#include <string.h>
-
-enum { LISTS, VERBS, SCORES, SOURCES, TOTAL, OF_CANDIDATES };
-enum { TRACE_ID, SPAN_ID, START_NS, END_NS, SAMPLED, SERVICE, DROPPED, KEY, OF_SPAN };
+enum { ORDER, TRACE_ID, SPAN_ID, START_NS, END_NS, SAMPLED, SERVICE, DROPPED, KEY, OF_SPAN };
 
 #define TRACE_ID_BYTES 16
 #define SPAN_ID_BYTES 8
 #define MOST_MS ((long long)1 << 48) /* milliseconds that a UUIDv7 can hold */
+#define MOST_FLAGS 16
+#define MOST_COLUMNS 64
 
 typedef struct {
+    long long order;   /* number of the order of the values */
     PyObject *head;    /* bytes that begin a row */
-    PyObject *columns; /* tuple of (kind, bytes of a missing value, none when there must be one) */
+    Column columns[MOST_COLUMNS];
+    Py_ssize_t n;      /* columns */
     Py_ssize_t denied; /* which of them are the denied verbs; their reasons follow */
-    Py_ssize_t most;   /* candidates of a list */
-    Py_ssize_t text;   /* characters of a name of a service */
-    int64_t epoch_ms;  /* where the time of Postgres begins */
-    int64_t last_ms;   /* last time that a row may have */
+    Limits limits;
+    long long epoch_ms; /* where the time of Postgres begins */
+    long long last_ms;  /* last time that a row may have */
 } Plan;
 
-/* The next number in a line "[1.0,2.5]" that msgspec has written, in which null stands for NaN and infinity. */
-static Verdict
-next_number(const char **at, const char *end, char behind, const char **number, size_t *n)
+/* How many values a payload has: what its span has, columns, candidates before and after policy, flags. */
+static size_t
+count_values(const Plan *plan)
 {
-    const char *from = *at;
-    while (*at < end && ((**at >= '0' && **at <= '9') || memchr("+-.eE", **at, 5) != NULL))
-        (*at)++;
-    *number = from;
-    *n = (size_t)(*at - from);
-    if (*n == 0 || *at == end || **at != behind)
-        return ODD;
-    (*at)++;
-    return TAKEN;
+    return OF_SPAN + (size_t)plan->n + 2 * OF_CANDIDATES + 1;
 }
 
-static Verdict
-put_candidates(Buffer *buffer, const Plan *plan, PyObject *const *of, PyObject *line)
+static const Value *
+pre_of(const Plan *plan, const Value *values)
 {
-    PyObject *verbs = of[VERBS], *sources = of[SOURCES];
-    int64_t total = 0;
-    if (of[LISTS] != Py_None)
+    return values + OF_SPAN + plan->n;
+}
+
+static const Value *
+post_of(const Plan *plan, const Value *values)
+{
+    return pre_of(plan, values) + OF_CANDIDATES;
+}
+
+/* The values of a payload; ODD when it is none, or has scores that cannot be spelled. */
+static Verdict
+read_values(PyObject *payload, const Plan *plan, Value *values)
+{
+    if (!PyBytes_CheckExact(payload))
         return ODD;
-    if (of[TOTAL] != Py_None) {
-        TRY(read_int64(of[TOTAL], &total));
-        if (total < 0 || total > INT32_MAX)
-            return ODD;
-    }
-    if (verbs == Py_None) {
-        if (of[SCORES] != Py_None || sources != Py_None)
-            return ODD;
-        TRY(put_null(buffer));
-        return of[TOTAL] == Py_None ? put_null(buffer) : put_fixed(buffer, (uint64_t)total, 4);
-    }
-    if (!PyTuple_CheckExact(verbs))
+    const uint8_t *bytes = (const uint8_t *)PyBytes_AS_STRING(payload);
+    Reader reader = {bytes, bytes + PyBytes_GET_SIZE(payload)};
+    size_t n;
+    TRY(read_length(&reader, &n));
+    if (n != count_values(plan))
         return ODD;
-    Py_ssize_t n = PyTuple_GET_SIZE(verbs);
-    if (n > plan->most)
+    for (size_t each = 0; each < n; each++)
+        TRY(read_value(&reader, &values[each]));
+    if (reader.at != reader.end)
         return ODD;
-    if (sources != Py_None && (!PyTuple_CheckExact(sources) || PyTuple_GET_SIZE(sources) != n))
-        return ODD;
-    const char *at = NULL, *end = NULL;
-    if (of[SCORES] != Py_None) {
-        if (!PyTuple_CheckExact(of[SCORES]) || PyTuple_GET_SIZE(of[SCORES]) != n || !PyBytes_CheckExact(line))
-            return ODD;
-        at = PyBytes_AS_STRING(line);
-        end = at + PyBytes_GET_SIZE(line);
-        if (at == end || *at++ != '[')
-            return ODD;
-    }
-    size_t start;
-    TRY(begin_json(buffer, &start));
-    TRY(put(buffer, "[", 1));
-    for (Py_ssize_t each = 0; each < n; each++) {
-        if (each)
-            TRY(put(buffer, ",", 1));
-        TRY(put(buffer, "{\"verb\":", 8));
-        TRY(put_json_text(buffer, PyTuple_GET_ITEM(verbs, each)));
-        if (at != NULL) {
-            const char *number;
-            size_t digits;
-            TRY(next_number(&at, end, each < n - 1 ? ',' : ']', &number, &digits));
-            TRY(put(buffer, ",\"score\":", 9));
-            TRY(put(buffer, number, digits));
-        }
-        if (sources != Py_None) {
-            TRY(put(buffer, ",\"source\":", 10));
-            TRY(put_json_text(buffer, PyTuple_GET_ITEM(sources, each)));
-        }
-        TRY(put(buffer, "}", 1));
-    }
-    if (n && at != end) /* more numbers than verbs; without scores both are NULL */
-        return ODD;
-    TRY(put(buffer, "]", 1));
-    TRY(end_json(buffer, start));
-    return put_fixed(buffer, (uint64_t)(total > n ? total : n), 4);
+    TRY(check_scores(pre_of(plan, values)));
+    return check_scores(post_of(plan, values));
+}
+
+/* Order of texts, which for UTF-8 is that of their bytes. */
+static int
+compare(const Value *one, const Value *other)
+{
+    int order = memcmp(one->of.bytes, other->of.bytes, one->n < other->n ? one->n : other->n);
+    return order ? order : (one->n > other->n) - (one->n < other->n);
 }
 
 /* Flags of quality: each once, in order; none are NULL. */
 static Verdict
-put_flags(Buffer *buffer, PyObject *flags)
+put_flags(Buffer *buffer, const Limits *limits, const Value *list)
 {
-    if (flags == Py_None)
+    Value flags[MOST_FLAGS];
+    size_t n = 0, start;
+    if (list->type == NIL || (list->type == LIST && list->n == 0))
         return put_null(buffer);
-    if (!PyTuple_CheckExact(flags))
+    if (list->type != LIST || list->n > MOST_FLAGS)
         return ODD;
-    if (PyTuple_GET_SIZE(flags) == 0)
-        return put_null(buffer);
-    for (Py_ssize_t at = 0; at < PyTuple_GET_SIZE(flags); at++) {
-        if (!PyUnicode_CheckExact(PyTuple_GET_ITEM(flags, at))) /* foreign code would be asked for its order */
+    Reader items = items_of(list);
+    for (size_t each = 0; each < list->n; each++) {
+        Value flag;
+        TRY(read_item(&items, &flag));
+        if (flag.type != TEXT)
             return ODD;
+        size_t at = n;
+        while (at > 0 && compare(&flags[at - 1], &flag) > 0)
+            at--;
+        if (at > 0 && compare(&flags[at - 1], &flag) == 0)
+            continue;
+        memmove(&flags[at + 1], &flags[at], (n - at) * sizeof flag);
+        flags[at] = flag;
+        n++;
     }
-    PyObject *distinct = PySet_New(flags);
-    PyObject *sorted = distinct == NULL ? NULL : PySequence_List(distinct);
-    Py_XDECREF(distinct);
-    PyObject *ordered = sorted == NULL || PyList_Sort(sorted) < 0 ? NULL : PyList_AsTuple(sorted);
-    Py_XDECREF(sorted);
-    if (ordered == NULL)
-        return FAILED;
-    Verdict verdict = put_texts(buffer, ordered);
-    Py_DECREF(ordered);
-    return verdict;
+    TRY(begin_texts(buffer, n, &start));
+    for (size_t each = 0; each < n; each++)
+        TRY(put_item(buffer, &flags[each], limits->text));
+    return end_column(buffer, start);
 }
 
 /* An id of a span; one of zeros is none. */
 static Verdict
-id_of(PyObject *value, Py_ssize_t n, const uint8_t **bytes)
+check_id(const Value *id, size_t n)
 {
     static const uint8_t none[TRACE_ID_BYTES];
-    if (!PyBytes_CheckExact(value) || PyBytes_GET_SIZE(value) != n)
+    return id->type == BYTES && id->n == n && memcmp(id->of.bytes, none, n) != 0 ? TAKEN : ODD;
+}
+
+/* The key, a UUIDv7 of RFC 9562 with the time at which the span begins, and that time. */
+static Verdict
+read_key(const Plan *plan, const Value *span, uint8_t key[UUID_BYTES], int64_t *ms)
+{
+    if (span[KEY].type != TEXT || span[START_NS].type != INTEGER || span[START_NS].of.integer < 0)
         return ODD;
-    *bytes = (const uint8_t *)PyBytes_AS_STRING(value);
-    return memcmp(*bytes, none, (size_t)n) == 0 ? ODD : TAKEN;
+    TRY(parse_uuid(span[KEY].of.bytes, span[KEY].n, key));
+    *ms = 0;
+    for (int at = 0; at < 6; at++)
+        *ms = *ms << 8 | key[at];
+    if (key[6] >> 4 != 7 || key[8] >> 6 != 2)
+        return ODD;
+    return span[START_NS].of.integer / 1000000 == *ms && *ms <= plan->last_ms ? TAKEN : ODD;
+}
+
+/* Reasons stand beside the verbs that were denied, one each. */
+static Verdict
+check_reasons(const Value *verbs, const Value *reasons)
+{
+    if (reasons->type == NIL)
+        return TAKEN;
+    size_t denied = verbs->type == LIST ? verbs->n : 0;
+    return reasons->type == LIST && reasons->n == denied ? TAKEN : ODD;
 }
 
 static Verdict
-put_row(Buffer *buffer, const Plan *plan, PyObject *row, PyObject *pre_scores, PyObject *post_scores)
+put_duration(Buffer *buffer, int64_t start_ns, int64_t end_ns)
 {
-    Py_ssize_t columns = PyTuple_GET_SIZE(plan->columns);
-    if (!PyTuple_CheckExact(row) || PyTuple_GET_SIZE(row) != OF_SPAN + columns + 2 * OF_CANDIDATES + 1)
-        return ODD;
-    PyObject *const *of = &PyTuple_GET_ITEM(row, 0);
-    PyObject *const *values = of + OF_SPAN, *const *pre = values + columns, *const *post = pre + OF_CANDIDATES;
+    double duration_ms = end_ns > start_ns ? (double)(end_ns - start_ns) / 1e6 : 0;
+    uint64_t bits;
+    memcpy(&bits, &duration_ms, sizeof bits);
+    return put_fixed(buffer, bits, 8);
+}
 
-    const uint8_t *trace_id, *span_id;
+static Verdict
+put_row(Buffer *buffer, const Plan *plan, const Value *values, Reader scores)
+{
+    const Value *columns = values + OF_SPAN, *pre = pre_of(plan, values), *post = post_of(plan, values);
     uint8_t key[UUID_BYTES];
-    int64_t start_ns, end_ns, dropped, ms = 0;
-    TRY(id_of(of[TRACE_ID], TRACE_ID_BYTES, &trace_id));
-    TRY(id_of(of[SPAN_ID], SPAN_ID_BYTES, &span_id));
-    TRY(read_int64(of[START_NS], &start_ns));
-    TRY(read_int64(of[END_NS], &end_ns));
-    TRY(read_int64(of[DROPPED], &dropped));
-    TRY(read_uuid(of[KEY], key));
-    for (int at = 0; at < 6; at++)
-        ms = ms << 8 | key[at];
-    if (dropped != 0 || start_ns < 0 || start_ns / 1000000 != ms || ms > plan->last_ms)
+    int64_t ms;
+    if (values[ORDER].type != INTEGER || values[ORDER].of.integer != plan->order)
         return ODD;
-    if (key[6] >> 4 != 7 || key[8] >> 6 != 2) /* a UUIDv7 of RFC 9562 */
+    if (values[END_NS].type != INTEGER || values[DROPPED].type != INTEGER || values[DROPPED].of.integer != 0)
         return ODD;
-    if (end_ns < start_ns)
-        end_ns = start_ns;
-
-    PyObject *verbs = values[plan->denied], *reasons = values[plan->denied + 1];
-    if (reasons != Py_None) {
-        Py_ssize_t denied = PyTuple_CheckExact(verbs) ? PyTuple_GET_SIZE(verbs) : 0;
-        if (!PyTuple_CheckExact(reasons) || PyTuple_GET_SIZE(reasons) != denied)
-            return ODD;
-    }
+    TRY(check_id(&values[TRACE_ID], TRACE_ID_BYTES));
+    TRY(check_id(&values[SPAN_ID], SPAN_ID_BYTES));
+    TRY(read_key(plan, values, key, &ms));
+    TRY(check_reasons(&columns[plan->denied], &columns[plan->denied + 1]));
 
     TRY(put(buffer, PyBytes_AS_STRING(plan->head), (size_t)PyBytes_GET_SIZE(plan->head)));
     TRY(put_number(buffer, UUID_BYTES, 4));
     TRY(put(buffer, key, UUID_BYTES));
     TRY(put_fixed(buffer, (uint64_t)((ms - plan->epoch_ms) * 1000), 8));
-    for (Py_ssize_t at = 0; at < columns; at++) {
-        PyObject *column = PyTuple_GET_ITEM(plan->columns, at);
-        if (values[at] == Py_None) {
-            PyObject *missing = PyTuple_GET_ITEM(column, 1);
-            if (PyBytes_GET_SIZE(missing) == 0) /* it is required */
-                return ODD;
-            TRY(put(buffer, PyBytes_AS_STRING(missing), (size_t)PyBytes_GET_SIZE(missing)));
-        }
-        else
-            TRY(put_value(buffer, PyBytes_AS_STRING(PyTuple_GET_ITEM(column, 0))[0], values[at]));
-    }
-    TRY(put_candidates(buffer, plan, pre, pre_scores));
-    TRY(put_candidates(buffer, plan, post, post_scores));
-    double duration_ms = (double)(end_ns - start_ns) / 1e6;
-    uint64_t bits;
-    memcpy(&bits, &duration_ms, sizeof bits);
-    TRY(put_fixed(buffer, bits, 8));
-    if (of[SAMPLED] == Py_None)
-        TRY(put_null(buffer));
-    else
-        TRY(put_boolean(buffer, of[SAMPLED]));
-    TRY(put_hex(buffer, trace_id, TRACE_ID_BYTES));
-    TRY(put_hex(buffer, span_id, SPAN_ID_BYTES));
-    if (of[SERVICE] == Py_None)
-        TRY(put_null(buffer));
-    else if (!PyUnicode_CheckExact(of[SERVICE]) || PyUnicode_GetLength(of[SERVICE]) > plan->text)
-        return ODD; /* the emitter says it, at any length */
-    else
-        TRY(put_text(buffer, of[SERVICE]));
-    return put_flags(buffer, post[OF_CANDIDATES]);
+    for (Py_ssize_t at = 0; at < plan->n; at++)
+        TRY(put_column(buffer, &plan->columns[at], &plan->limits, &columns[at]));
+    TRY(put_candidates(buffer, &plan->limits, pre, scores));
+    pass_scores(&scores, pre);
+    TRY(put_candidates(buffer, &plan->limits, post, scores));
+    TRY(put_duration(buffer, values[START_NS].of.integer, values[END_NS].of.integer));
+    TRY(values[SAMPLED].type == NIL ? put_null(buffer) : put_boolean(buffer, &values[SAMPLED]));
+    TRY(put_hex(buffer, values[TRACE_ID].of.bytes, TRACE_ID_BYTES));
+    TRY(put_hex(buffer, values[SPAN_ID].of.bytes, SPAN_ID_BYTES));
+    TRY(values[SERVICE].type == NIL ? put_null(buffer) : put_text(buffer, &values[SERVICE], plan->limits.text));
+    return put_flags(buffer, &plan->limits, post + OF_CANDIDATES);
 }
 
-const char pack_rows_doc[] = PyDoc_STR(
-"pack_rows(plan, rows, scores) -> list[bytes | None]\n"
-"\n"
-"Rows of utterances in the binary form of COPY; None for one that is left to the Python code.\n"
-"\n"
-"plan is (head, columns, denied, most, text, epoch_ms, last_ms); scores has the JSON of the scores of each row, before and\n"
-"after policy.");
-
-PyObject *
-pack_rows(PyObject *Py_UNUSED(module), PyObject *args)
+/* Whether what is known of a column is of the type that its kind has. */
+static int
+take_known(Column *column, PyObject *known)
 {
-    Plan plan;
-    PyObject *given, *rows, *scores;
-    long long epoch_ms, last_ms;
-    if (!PyArg_ParseTuple(args, "O!O!O!:pack_rows", &PyTuple_Type, &given, &PyTuple_Type, &rows, &PyTuple_Type, &scores))
-        return NULL;
-    if (!PyArg_ParseTuple(given, "SO!nnnLL:pack_rows", &plan.head, &PyTuple_Type, &plan.columns, &plan.denied,
-                          &plan.most, &plan.text, &epoch_ms, &last_ms))
-        return NULL;
-    plan.epoch_ms = epoch_ms;
-    plan.last_ms = last_ms;
-    Py_ssize_t n = PyTuple_GET_SIZE(rows), columns = PyTuple_GET_SIZE(plan.columns);
-    for (Py_ssize_t at = 0; at < columns; at++) {
-        PyObject *kind, *missing;
-        if (!PyArg_ParseTuple(PyTuple_GET_ITEM(plan.columns, at), "SS:pack_rows", &kind, &missing))
-            return NULL;
+    column->known = known;
+    memset(column->letters, 0, sizeof column->letters);
+    if (column->kind == 'l') {
+        for (Py_ssize_t at = 0; PyTuple_CheckExact(known) && at < PyTuple_GET_SIZE(known); at++)
+            if (!PyBytes_CheckExact(PyTuple_GET_ITEM(known, at)))
+                return 0;
+        return PyTuple_CheckExact(known);
     }
-    int fits = plan.denied >= 0 && plan.denied < columns - 1 && PyTuple_GET_SIZE(scores) / 2 >= n;
-    if (!fits || epoch_ms < 0 || epoch_ms > MOST_MS || last_ms > MOST_MS) {
+    if (column->kind != 'w')
+        return 1;
+    const char *letters;
+    if (!PyTuple_CheckExact(known) || !PyArg_ParseTuple(known, "sO:pack_rows", &letters, &column->known))
+        return 0;
+    for (; *letters; letters++) {
+        uint8_t c = (uint8_t)*letters;
+        if (c > 127)
+            return 0;
+        column->letters[c >> 6] |= UINT64_C(1) << (c & 63);
+    }
+    return 1;
+}
+
+static int
+parse_column(PyObject *given, Column *column)
+{
+    long long least, most;
+    const char *kind;
+    Py_ssize_t n;
+    PyObject *known;
+    if (!PyTuple_CheckExact(given)) {
+        PyErr_SetString(PyExc_TypeError, "pack_rows: a column is no tuple");
+        return 0;
+    }
+    if (!PyArg_ParseTuple(given, "y#SLLO:pack_rows", &kind, &n, &column->missing, &least, &most, &known))
+        return 0;
+    column->kind = n == 1 ? kind[0] : 0;
+    column->least = least;
+    column->most = most;
+    int fits = take_known(column, known);
+    if (fits && (column->kind == 'q' || (least >= INT32_MIN && most >= 0 && most <= INT32_MAX)))
+        return 1;
+    if (!PyErr_Occurred())
+        PyErr_SetString(PyExc_ValueError, "pack_rows: a column has bounds, labels or a shape that do not fit its kind");
+    return 0;
+}
+
+static int
+parse_plan(PyObject *given, Plan *plan)
+{
+    PyObject *columns;
+    Py_ssize_t text, items, candidates;
+    if (!PyArg_ParseTuple(given, "LSO!nnnnLL:pack_rows", &plan->order, &plan->head, &PyTuple_Type, &columns,
+                          &plan->denied, &text, &items, &candidates, &plan->epoch_ms, &plan->last_ms))
+        return 0;
+    plan->n = PyTuple_GET_SIZE(columns);
+    plan->limits = (Limits){(size_t)text, (size_t)items, (size_t)candidates};
+    int fits = plan->n <= MOST_COLUMNS && plan->denied >= 0 && plan->denied < plan->n - 1;
+    fits = fits && text >= 0 && items >= 0 && candidates >= 0;
+    if (!fits || plan->epoch_ms < 0 || plan->epoch_ms > MOST_MS || plan->last_ms > MOST_MS) {
         PyErr_SetString(PyExc_ValueError, "pack_rows: the plan does not fit the rows");
-        return NULL;
+        return 0;
     }
+    for (Py_ssize_t at = 0; at < plan->n; at++) {
+        if (!parse_column(PyTuple_GET_ITEM(columns, at), &plan->columns[at]))
+            return 0;
+    }
+    return 1;
+}
+
+/* Read all payloads, and spell all scores as a line of JSON; NULL with an exception set. */
+static PyObject *
+read_all(const Plan *plan, PyObject *payloads, PyObject *spell, Value *values)
+{
+    PyObject *scores = PyList_New(0), *line = NULL;
+    Verdict verdict = scores == NULL ? FAILED : TAKEN;
+    for (Py_ssize_t at = 0; verdict != FAILED && at < PyTuple_GET_SIZE(payloads); at++) {
+        verdict = read_values(PyTuple_GET_ITEM(payloads, at), plan, values);
+        if (verdict == TAKEN)
+            verdict = add_scores(scores, pre_of(plan, values));
+        if (verdict == TAKEN)
+            verdict = add_scores(scores, post_of(plan, values));
+        if (verdict == ODD)
+            memset(values, NIL, count_values(plan) * sizeof *values);
+        values += count_values(plan);
+    }
+    if (verdict != FAILED)
+        line = PyObject_CallOneArg(spell, scores);
+    Py_XDECREF(scores);
+    if (line != NULL && (!PyBytes_CheckExact(line) || PyBytes_GET_SIZE(line) == 0)) {
+        PyErr_SetString(PyExc_TypeError, "pack_rows: scores are not spelled as bytes");
+        Py_CLEAR(line);
+    }
+    return line;
+}
+
+/* The bytes of a row, or None. */
+static PyObject *
+pack_row(const Plan *plan, const Value *values, Reader *scores, Buffer *buffer)
+{
+    buffer->size = 0;
+    Verdict verdict = put_row(buffer, plan, values, *scores);
+    pass_scores(scores, pre_of(plan, values));
+    pass_scores(scores, post_of(plan, values));
+    if (verdict == TAKEN)
+        return PyBytes_FromStringAndSize((const char *)buffer->data, (Py_ssize_t)buffer->size);
+    return verdict == ODD ? Py_NewRef(Py_None) : NULL;
+}
+
+/* Rows of the values of n payloads. */
+static PyObject *
+pack_all(const Plan *plan, const Value *values, Py_ssize_t n, PyObject *line)
+{
+    const uint8_t *spelled = (const uint8_t *)PyBytes_AS_STRING(line);
+    Reader scores = {spelled + 1, spelled + PyBytes_GET_SIZE(line)};
     PyObject *packed = PyList_New(n);
     Buffer buffer = {NULL, 0, 0};
     for (Py_ssize_t at = 0; packed != NULL && at < n; at++) {
-        buffer.size = 0;
-        PyObject *pre = PyTuple_GET_ITEM(scores, 2 * at), *post = PyTuple_GET_ITEM(scores, 2 * at + 1);
-        Verdict verdict = put_row(&buffer, &plan, PyTuple_GET_ITEM(rows, at), pre, post);
-        PyObject *data = NULL;
-        if (verdict == TAKEN)
-            data = PyBytes_FromStringAndSize((const char *)buffer.data, (Py_ssize_t)buffer.size);
-        else if (verdict == ODD)
-            data = Py_NewRef(Py_None);
+        PyObject *data = pack_row(plan, values + (size_t)at * count_values(plan), &scores, &buffer);
         if (data == NULL)
             Py_CLEAR(packed);
         else
             PyList_SET_ITEM(packed, at, data);
     }
     PyMem_Free(buffer.data);
+    return packed;
+}
+
+const char pack_rows_doc[] = PyDoc_STR(
+"pack_rows(plan, payloads, spell) -> list[bytes | None]\n"
+"\n"
+"Rows of utterances in the binary form of COPY; None for one that is left to the Python code.\n"
+"\n"
+"plan is (order, head, columns, denied, text, items, candidates, epoch_ms, last_ms), a column (kind, missing, least,\n"
+"most, known); spell(scores) gives the JSON of a list of numbers.");
+
+PyObject *
+pack_rows(PyObject *Py_UNUSED(module), PyObject *args)
+{
+    Plan plan;
+    PyObject *given, *payloads, *spell;
+    if (!PyArg_ParseTuple(args, "O!O!O:pack_rows", &PyTuple_Type, &given, &PyTuple_Type, &payloads, &spell))
+        return NULL;
+    if (!parse_plan(given, &plan))
+        return NULL;
+    Py_ssize_t n = PyTuple_GET_SIZE(payloads);
+    Value *values = PyMem_New(Value, (size_t)n * count_values(&plan));
+    if (values == NULL)
+        return PyErr_NoMemory();
+    PyObject *line = read_all(&plan, payloads, spell, values);
+    PyObject *packed = line == NULL ? NULL : pack_all(&plan, values, n, line);
+    Py_XDECREF(line);
+    PyMem_Free(values);
     return packed;
 }

@@ -3,8 +3,6 @@
 
 #include "native.h"
 
-#include <string.h>
-
 #define CANONICAL 36
 
 static int
@@ -19,13 +17,11 @@ hex_digit(unsigned char c)
 
 /* Bytes of a UUID in its canonical spelling: small letters, four hyphens. */
 Verdict
-read_uuid(PyObject *value, uint8_t out[UUID_BYTES])
+parse_uuid(const uint8_t *text, size_t n, uint8_t out[UUID_BYTES])
 {
-    if (!PyUnicode_CheckExact(value) || !PyUnicode_IS_COMPACT_ASCII(value) || PyUnicode_GET_LENGTH(value) != CANONICAL)
+    if (n != CANONICAL)
         return ODD;
-    const unsigned char *text = PyUnicode_DATA(value);
-    int n = 0;
-    for (int at = 0; at < CANONICAL;) {
+    for (int at = 0, byte = 0; at < CANONICAL;) {
         if (at == 8 || at == 13 || at == 18 || at == 23) {
             if (text[at++] != '-')
                 return ODD;
@@ -34,10 +30,18 @@ read_uuid(PyObject *value, uint8_t out[UUID_BYTES])
         int high = hex_digit(text[at]), low = hex_digit(text[at + 1]);
         if (high < 0 || low < 0)
             return ODD;
-        out[n++] = (uint8_t)(high << 4 | low);
+        out[byte++] = (uint8_t)(high << 4 | low);
         at += 2;
     }
     return TAKEN;
+}
+
+Verdict
+read_uuid(PyObject *value, uint8_t out[UUID_BYTES])
+{
+    if (!PyUnicode_CheckExact(value) || !PyUnicode_IS_COMPACT_ASCII(value))
+        return ODD;
+    return parse_uuid(PyUnicode_1BYTE_DATA(value), (size_t)PyUnicode_GET_LENGTH(value), out);
 }
 
 /* Spell 128 bits that stand in two halves. */

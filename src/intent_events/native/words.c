@@ -3,8 +3,6 @@
 
 #include "native.h"
 
-#include <string.h>
-
 #define MOST_WORDS 256
 #define MASKED (-1)
 

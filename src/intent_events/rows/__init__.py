@@ -2,7 +2,7 @@
 """SpanView -> row or named rejection. Pure and total: any span gives one or the other, and nothing raises."""
 
 from intent_events.rows.completed import REQUIRED, completed
-from intent_events.rows.known import KNOWN, OPEN, Ended, known_in, open_in
+from intent_events.rows.known import KNOWN, ORDER, Ended, payload_of, payload_with, values_in
 from intent_events.rows.mapping import key_of, row_of
 from intent_events.rows.shapes import (
     CandidateItem,
@@ -16,7 +16,7 @@ from intent_events.rows.shapes import (
 
 __all__ = [
     "KNOWN",
-    "OPEN",
+    "ORDER",
     "REQUIRED",
     "CandidateItem",
     "ChatEventRow",
@@ -28,7 +28,8 @@ __all__ = [
     "Row",
     "completed",
     "key_of",
-    "known_in",
-    "open_in",
+    "payload_of",
+    "payload_with",
     "row_of",
+    "values_in",
 ]

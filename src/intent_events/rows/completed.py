@@ -47,7 +47,7 @@ def completed(values: tuple[Any, ...]) -> tuple[Any, ...]:
     """The values of an utterance, of which none that is required is missing any more.
 
     Args:
-        values: what an :class:`Ended` has, then values of the types and in the order of :data:`OPEN`.
+        values: what an :class:`Ended` has, then values of the types and in the order of :data:`KNOWN`.
 
     Returns:
         The same with what had to be put in, its flags among those of the emitter.

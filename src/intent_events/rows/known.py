@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The form of an utterance on the quick way: what its span has, then its values, of types that need no mending.
+"""The form of an utterance on the quick way: a msgpack array of what its span has, then its values by their order.
 
-The types are made from the one table of columns, and msgspec reads all values of a span at once by them, in a sixth of
-the time that a look at each takes. Whatever does not fit goes the careful way.
+It is what is spooled, and what rows are packed from. Values of its types, which are made from the one table of columns,
+need no mending but for what :mod:`intent_events.rows.completed` puts in. Whatever does not fit goes the careful way.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable
 from typing import Annotated, Any, Final, Literal, NamedTuple, Optional
 
 import msgspec
@@ -13,7 +13,12 @@ import msgspec
 from intent_events import columns, semconv
 from intent_events.columns import Attribute, Kind
 from intent_events.mending import INT32_MAX, MAX_ITEMS
+from intent_events.native import pack_payload
 from intent_events.semconv import CANDIDATES_POST, CANDIDATES_PRE, MAX_STRING, SCORES, SOURCES, TOTAL, VERBS
+from intent_events.spans import SpanView
+
+ORDER: Final = 1
+"""Number of the order of :data:`KNOWN`, the first element of the array; whatever changes it takes the next one."""
 
 
 class Ended(NamedTuple):
@@ -38,7 +43,7 @@ class Ended(NamedTuple):
     dropped_attributes: int
 
 
-_PLAIN: Final = frozenset({str, bool, int, float, tuple, list, type(None)})
+_PLAIN: Final = frozenset({str, bool, int, float, bytes, tuple, list, dict, type(None)})
 _Texts = Annotated[
     tuple[Annotated[str, msgspec.Meta(max_length=MAX_STRING)], ...], msgspec.Meta(max_length=MAX_ITEMS)
 ]  # fmt: skip
@@ -51,11 +56,9 @@ _LISTED: Final[dict[str, Any]] = {
 }
 
 
-def _type_of(attribute: Attribute, *, any_label: bool) -> Any:
+def _type_of(attribute: Attribute) -> Any:
     if attribute.key == semconv.RECORD_SCHEMA_VERSION:
         return Literal[semconv.SCHEMA_VERSION]
-    if attribute.kind is Kind.LABEL and not any_label:
-        return Literal[tuple(sorted(attribute.known))]
     return {
         Kind.TEXT: Annotated[str, msgspec.Meta(max_length=attribute.limit)],
         Kind.WORD: Annotated[str, msgspec.Meta(max_length=attribute.limit, pattern=rf"^(?:{attribute.shape})\Z")],
@@ -68,10 +71,10 @@ def _type_of(attribute: Attribute, *, any_label: bool) -> Any:
     }[attribute.kind]
 
 
-def _types(*, any_label: bool) -> dict[str, Any]:
+def _types() -> dict[str, Any]:
     types: dict[str, Any] = {semconv.EVENT_ID: Optional[str]}  # noqa: UP045 - as the others
     for attribute in columns.UTTERANCE.values():
-        types[attribute.key] = Optional[_type_of(attribute, any_label=any_label)]  # noqa: UP045 - only known at run time
+        types[attribute.key] = Optional[_type_of(attribute)]  # noqa: UP045 - only known at run time
     for prefix in (CANDIDATES_PRE, CANDIDATES_POST):
         for suffix, kind in _LISTED.items():
             types[prefix + suffix] = Optional[kind]  # noqa: UP045 - only known at run time
@@ -79,35 +82,50 @@ def _types(*, any_label: bool) -> dict[str, Any]:
     return types
 
 
-KNOWN: Final = _types(any_label=False)
+KNOWN: Final = _types()
 """Type of the value under each key: the event id; what ``columns.UTTERANCE`` has, in its order; then, before and after
 policy, what is under the key of the list itself, verbs, scores, sources and total; then the quality flags. None stands
 for a value that is absent."""
 
-OPEN: Final = _types(any_label=True)
-"""The same, where a label may be one that this version does not know."""
+_KEYS: Final = tuple(KNOWN)
+_Ended: Any = (bytes, bytes, int, int, bool | None, str | None, int)
+_Form: Any = tuple[Literal[ORDER], *_Ended, *KNOWN.values()]  # pyright: ignore[reportInvalidTypeArguments] - made at run time
+_decode: Final[Callable[[bytes], tuple[Any, ...]]] = msgspec.msgpack.Decoder(_Form).decode
+_encode: Final = msgspec.msgpack.Encoder().encode
 
 
-# In a structure, since msgspec works out any other type anew at each call.
-_Known: Any = msgspec.defstruct("Known", [("values", tuple[tuple(KNOWN.values())])])  # pyright: ignore[reportInvalidTypeArguments] - made at run time
-_Open: Any = msgspec.defstruct("Open", [("values", tuple[tuple(OPEN.values())])])  # pyright: ignore[reportInvalidTypeArguments] - as well
+def payload_of(span: SpanView) -> bytes | None:
+    """Payload of an utterance; None when its values are not plain.
 
-
-def known_in(attributes: Mapping[str, Any]) -> tuple[Any, ...] | None:
-    """The values of a span in the order of :data:`KNOWN`; None when they need more."""
-    return _converted(attributes, _Known)
-
-
-def open_in(attributes: Mapping[str, Any]) -> tuple[Any, ...] | None:
-    """The same by the types of :data:`OPEN`; None when they need the careful way."""
-    return _converted(attributes, _Open)
-
-
-def _converted(attributes: Mapping[str, Any], form: Any) -> tuple[Any, ...] | None:
+    Args:
+        span: a selected span; of its attributes only those of :data:`KNOWN` are kept.
+    """
+    trace_id, span_id, start_ns, end_ns, attributes, sampled, service_name, dropped = span
     try:
-        values = list(map(attributes.get, KNOWN))
-        if not _PLAIN.issuperset(map(type, values)):  # a type derived from str may do anything when it is read
-            return None
-        return msgspec.convert({"values": values}, form).values
-    except Exception:  # noqa: BLE001 - a value that does not fit, or an object of foreign code that raises when it is read
+        ids = trace_id.to_bytes(16, "big"), span_id.to_bytes(8, "big")
+        head = (ORDER, *ids, start_ns, end_ns, sampled, service_name, dropped)
+        payload = None if pack_payload is None else pack_payload(head, _KEYS, attributes)
+        if payload is None:
+            values = list(map(attributes.get, _KEYS))
+            if _PLAIN.issuperset(map(type, values)):  # a type derived from str may do anything when it is read
+                payload = _encode((*head, *values))
+    except Exception:  # noqa: BLE001 - a lone surrogate, a number beyond 64 bits, or an object of foreign code
+        return None
+    return payload
+
+
+def payload_with(values: tuple[Any, ...]) -> bytes:
+    """Payload of what :func:`values_in` or :func:`intent_events.rows.completed` gives."""
+    return _encode((ORDER, *values))
+
+
+def values_in(payload: bytes) -> tuple[Any, ...] | None:
+    """What the span of an utterance has, an :class:`Ended`, then its values; None when they need the careful way.
+
+    Args:
+        payload: any bytes.
+    """
+    try:
+        return _decode(payload)[1:]
+    except ValueError:  # it needs mending, is a reply, an outcome or of another version, or is no payload at all
         return None
