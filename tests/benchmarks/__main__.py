@@ -5,7 +5,8 @@ import argparse
 import asyncio
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from itertools import product
 from pathlib import Path
@@ -163,7 +164,20 @@ def _large(server: EmbeddedPostgres, rows: int) -> Iterator[Figure]:
         yield _figure(f"table of {rows:,} rows / empty table, {way}", ratios, 0.8, detail)
 
 
-def _backlogs(server: EmbeddedPostgres, most: int) -> Iterator[Figure]:
+@contextmanager
+def _server_that_is_last() -> Generator[EmbeddedPostgres]:
+    """One of its own, since those of other parts run as always."""
+    with writer.server() as server:
+        stall.put_last(server)
+        yield server
+
+
+def _backlogs(most: int) -> Iterator[Figure]:
+    with _server_that_is_last() as server:
+        yield from _backlogs_of(server, most)
+
+
+def _backlogs_of(server: EmbeddedPostgres, most: int) -> Iterator[Figure]:
     for waiting in (n for n in (1_000, 10_000, 100_000, 1_000_000) if n <= most):
         asyncio.run(writer.run(server.dsn(), tampering("TRUNCATE agent.intent_events")))
         found = backlog.measure(server.dsn(), waiting)
@@ -183,9 +197,11 @@ def _backlogs(server: EmbeddedPostgres, most: int) -> Iterator[Figure]:
             yield _figure(name, [found.peak_mb], 50.0, detail, at_most=True)
 
 
-def _stalls(server: EmbeddedPostgres) -> Iterator[Figure]:
+def _stalls() -> Iterator[Figure]:
     beyond: dict[bool, list[bool]] = {False: [], True: []}
-    for name, rounds in stall.measure(server, stall.ROUNDS).items():
+    with _server_that_is_last() as server:
+        found = stall.measure(server, stall.ROUNDS)
+    for name, rounds in found.items():
         worst = [each.worst for each in rounds]
         over = [each > _MOST_LATE_MS for each in worst]
         beyond[name == stall.UNRECORDED] += over
@@ -251,10 +267,10 @@ def main() -> None:
     with writer.server() as server:
         parts = {
             "caller": _caller(server),
-            "stalls": _stalls(server),
+            "stalls": _stalls(),
             "soak": _soak(given.soak) if given.soak else (),
             "writer": _writer(server),
-            "backlogs": _backlogs(server, given.waiting),
+            "backlogs": _backlogs(given.waiting),
             "sink": _sink(server, given.minutes),
             "large": _large(server, given.large) if given.large else (),
         }
