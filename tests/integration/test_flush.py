@@ -182,11 +182,26 @@ class Weighed(Writer):
     def __init__(self, dsn: str) -> None:
         super().__init__(dsn, door="processor")
         self.given: list[int] = []
+        self.rows: list[int] = []
 
     async def write(self, rows: Sequence[Row | Sealed], rejections: Sequence[Rejection] = ()) -> Written:
         """Write."""
+        self.rows.append(len(rows))
         self.given.append(sum(len(row.data) for row in rows if isinstance(row, Sealed)))
         return await super().write(rows, rejections)
+
+
+async def test_small_batches_first(
+    pg: Database, writer_dsn: str, spool: Spool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A connection has not to wait until a whole batch is read: each batch is twice as large as the one before."""
+    monkeypatch.setattr(flush, "_FIRST_ROWS", 20)
+    monkeypatch.setattr(flush, "BATCH_ROWS", 100)
+    writer, tally = Weighed(writer_dsn), Tally()
+    await Flush(spool, [writer], tally).run()
+    await writer.close()
+    assert writer.rows == [20, 40, 80, 100, RECORDS - 240]
+    assert tally.stored == await pg.fetchval(COUNT) == RECORDS
 
 
 async def test_large_records_make_small_batches(pg: Database, writer_dsn: str, tmp_path: Path) -> None:

@@ -119,7 +119,7 @@ class Flush:
         for writer in writers:
             self._writers.put_nowait(writer)
         self._tally = tally
-        self._rows = _FIRST_ROWS
+        self._rows = min(_FIRST_ROWS, BATCH_ROWS)
         self._reading = asyncio.Lock()
         self._failed: IntentEventsError | SpoolError | None = None
         self.took = False
