@@ -15,6 +15,7 @@ import pytest
 from intent_events_exporter.spool import totals
 from support.hosts import WORKERS, Host, accounted, all_stored, drained_by_another, handled, reconciled, started_family
 from support.postgres import Database
+from support.proxy import Proxy
 from support.waiting import until
 
 pytestmark = pytest.mark.postgres
@@ -70,13 +71,16 @@ def test_ends_in_the_middle_of_its_work(
     pg: Database, writer_dsn: str, tmp_path: Path, how: str, code: int, postgres: str
 ) -> None:
     """A host that ends as this one does ends as it would without us; what it had handled is stored once."""
-    nowhere = "postgresql://127.0.0.1:1/nowhere"
-    with Host(tmp_path, writer_dsn if postgres == "up" else nowhere) as host:
-        host.talk()
-        until(lambda: len(handled(host.log)) > 100, "it has handled something")
-        ended = host.signal(signal.SIGTERM) if how == "SIGTERM" else host.end(how)
-        assert ended == code
-    drained_by_another(writer_dsn, tmp_path / "spool")
+    with Proxy(writer_dsn) as proxy:
+        if postgres == "away":
+            proxy.refuse()
+        with Host(tmp_path, proxy.dsn) as host:
+            host.talk()
+            until(lambda: len(handled(host.log)) > 100, "it has handled something")
+            ended = host.signal(signal.SIGTERM) if how == "SIGTERM" else host.end(how)
+            assert ended == code
+        proxy.accept()
+        drained_by_another(proxy.dsn, tmp_path / "spool")
     found = accounted(pg, host.log)
     assert found.beyond <= WORKERS
     assert found == all_stored(found.emitted, found.duplicate)._replace(beyond=found.beyond)

@@ -16,6 +16,7 @@ import pytest
 from intent_events_exporter.spool.folder import ASIDE
 from intent_events_exporter.spool.segment import CURSOR_AT, HEADER_BYTES, parse
 from support.hosts import (
+    NO_ADDRESS,
     Host,
     accounted,
     all_stored,
@@ -31,7 +32,6 @@ from support.waiting import until
 
 pytestmark = pytest.mark.postgres
 
-NOWHERE: Final = "postgresql://127.0.0.1:1/nowhere"
 _NAMESPACE: Final = ("unshare", *(() if os.geteuid() == 0 else ("--user", "--map-root-user")), "--mount")
 _SAID: Final = 3000
 
@@ -146,7 +146,7 @@ def test_a_folder_that_somebody_removes(pg: Database, proxy: Proxy, tmp_path: Pa
 
 def left_behind(folder: Path, spool: Path, n: int) -> Path:
     """Let a host die that has stored nothing; the one segment that it leaves."""
-    with Host(folder, NOWHERE) as host:
+    with Host(folder, NO_ADDRESS) as host:
         host.say(n)
         assert host.end("_exit") == 0
     (segment,) = spool.glob("*/*.spool")

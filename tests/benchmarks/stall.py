@@ -13,10 +13,9 @@ from tempfile import TemporaryDirectory
 from time import monotonic, sleep
 from typing import Final, NamedTuple
 
-from benchmarks.caller import NOBODY
 from benchmarks.writer import run
 from intent_events.demo.postgres import EmbeddedPostgres
-from support.hosts import Host
+from support.hosts import NO_ADDRESS, Host
 from support.priority import last
 from support.proxy import COMMIT, Proxy
 
@@ -128,7 +127,7 @@ def _left_behind(scene: Scene) -> None:
     """Another process is killed in the middle of its work; what it leaves has been damaged."""
     of_others = set(scene.spool.glob("*/*.spool"))
     spool = {"INTENT_EVENTS_SPOOL_DIR": str(scene.spool)}
-    with TemporaryDirectory() as folder, Host(Path(folder), NOBODY, spool) as other:
+    with TemporaryDirectory() as folder, Host(Path(folder), NO_ADDRESS, spool) as other:
         other.say(_SOME * 5)
         left = set(scene.spool.glob("*/*.spool")) - of_others
     for segment in left:

@@ -301,11 +301,25 @@ def test_every_stored_form_of_an_actor_is_found(pg: Database, owner_dsn: str, fo
     ring.write_text(f'[old]\nkey = "{HASH_KEY}"\n[new]\nkey = "{HASH_KEY} anew"\nsince = 2026-01-01\n')
     without = erase(owner_dsn, "--actor", ANNA, "--format", "json")
     assert json.loads(without.stdout)["rows"]["intent_events"] == 1
+    assert "pseudonym of theirs, as INTENT_EVENTS_ACTOR=pseudonymous" in erase(owner_dsn, "--actor", ANNA).stdout
+    assert "pseudonym" not in erase(owner_dsn, "--actor", ANNA, INTENT_EVENTS_HASH_KEYRING=str(ring)).stdout
     ran = erase(owner_dsn, "--actor", ANNA, "--yes", "--format", "json", INTENT_EVENTS_HASH_KEYRING=str(ring))
     assert json.loads(ran.stdout)["rows"]["intent_events"] == 3
     assert json.loads(ran.stdout)["spool"]["removed"] == 2
     assert actors(pg) == [others]
     assert pg.fetchval_now("SELECT mark_key_id FROM agent.admin_audit") == "new"
+
+
+def test_nobody_of_that_name(owner_dsn: str, folder: Path) -> None:
+    """An id of which nothing is stored may be misspelt, and that is said; a spool that was named must be there."""
+    assert not folder.exists()
+    ran = erase(owner_dsn, "--actor", ANNA)
+    assert ran.exit_code == 0
+    assert "Nothing of theirs was found: check the id." in ran.stdout
+    other = folder.with_name("other")
+    named = erase(owner_dsn, "--actor", ANNA, "--spool-dir", str(other))
+    assert (named.exit_code, named.stdout) == (2, "")
+    assert f"there is no spool at {other}" in named.stderr
 
 
 def test_a_newer_segment_is_told(owner_dsn: str, folder: Path) -> None:

@@ -161,6 +161,8 @@ def test_a_reader_holds_it_up_and_nothing_happens(pg: Database, owner_dsn: str) 
     [
         ((), "--older-than"),
         (("--older-than", "soon"), "INTENT_EVENTS_RETAIN_OLDER_THAN"),
+        (("--older-than", "90"), "'90' is no duration; write 90d or 26w"),
+        (("--older-than", "2m", "--yes"), "'2m' is less than a day; write 90d or 26w"),
         (("--older-than", "90d", "--timeout", "soon"), "INTENT_EVENTS_RETAIN_TIMEOUT"),
         (("--older-than", "90d", "--dsn", "mysql://u:s3cret@h/d"), "no postgresql:// address"),
     ],

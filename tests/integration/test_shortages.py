@@ -97,7 +97,7 @@ import sys
 from intent_events_exporter import IntentEventsSpanProcessor
 from support.records import span_view
 
-processor = IntentEventsSpanProcessor("postgresql://127.0.0.1:1/nowhere")
+processor = IntentEventsSpanProcessor()
 for number in range(10):
     assert processor.accept(span_view(10 * int(sys.argv[1]) + number))
 os._exit(0)

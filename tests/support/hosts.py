@@ -55,6 +55,10 @@ _FAULTS: Final = [Path(name).absolute() for name in [os.environ.get("INTENT_EVEN
 _END_S: Final = 60.0
 
 
+NO_ADDRESS: Final = ""
+"""Of a host that stores nothing, and whose records anybody may store."""
+
+
 def environment(dsn: str, more: Mapping[str, str]) -> dict[str, str]:
     """Variables of a host that stores its records here; the folder of the spool is the test's own."""
     return {

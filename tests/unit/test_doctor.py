@@ -77,6 +77,12 @@ def test_sound_facts_are_fine() -> None:
         ({"targets": (TargetSeen(target="a:b", error="ImportError"),)}, "targets", Status.FAIL, "a:b (ImportError)"),
         ({"targets": (TargetSeen(target="a:b"),)}, "targets", Status.FAIL, "a:b (not wrapped)"),
         ({"targets": ()}, "targets", Status.OK, "none named"),
+        (
+            {"targets": (TargetSeen(target="a:b", wrapped=True, kept="APIRoute"),)},
+            "targets",
+            Status.WARN,
+            "called unrecorded from there: a:b (by a APIRoute)",
+        ),
         ({"exporter_installed": False, "attached": False}, "delivery", Status.FAIL, "is not installed"),
         ({"attached": False}, "delivery", Status.FAIL, "no record is kept"),
         ({"met_sdk": False}, "delivery", Status.FAIL, "not attached to the SDK"),
@@ -214,6 +220,7 @@ def test_an_application_that_could_not_be_tried() -> None:
         ({"oldest_age_s": 300.0}, "spool_age", Status.OK),
         ({"oldest_age_s": 301.0}, "spool_age", Status.WARN),
         ({"dead_processes": 1, "dead_bytes": 7}, "spool_orphans", Status.WARN),
+        ({"elsewhere": ('database "x" on h',), "elsewhere_bytes": 7}, "spool_orphans", Status.WARN),
         ({"set_aside_bytes": 1}, "spool_damage", Status.WARN),
     ],
 )
@@ -331,6 +338,8 @@ SPOOLS: Final = st.builds(
     st.integers(1, 1 << 40),
     AGES,
     st.integers(0, 9),
+    COUNTS,
+    st.lists(TEXTS, max_size=9).map(tuple),
     COUNTS,
     COUNTS,
 )

@@ -50,6 +50,29 @@ def test_a_role(role: Role, status: Status, says: str) -> None:
     assert says in check.detail
 
 
+@pytest.mark.parametrize(
+    ("role", "says", "remedy"),
+    [
+        (ROLE._replace(standby=True), "a standby", "name the primary"),
+        (ROLE._replace(only_reads=True), "each of its transactions only reads", "RESET default_transaction_read_only"),
+    ],
+)
+def test_a_role_whose_writes_are_refused(role: Role, says: str, remedy: str) -> None:
+    """A right to INSERT is none where nothing can be written."""
+    check = doctor.check_role(role)
+    assert check.status is Status.FAIL
+    assert says in check.detail
+    assert remedy in check.remedy
+
+
+def test_a_role_that_would_read_after_a_grant_too() -> None:
+    """A login of a reviewer's, whose transactions only read, is not made one that writes by a GRANT."""
+    check = doctor.check_role(rights(**dict.fromkeys(WRITTEN, "SELECT"))._replace(only_reads=True))
+    assert check.status is Status.WARN
+    assert "a login of its own: SELECT agent.enroll" in check.remedy
+    assert "GRANT" not in check.remedy
+
+
 @pytest.mark.parametrize("may", ["", "SELECT"])
 def test_a_role_that_reads(may: str) -> None:
     """A role of people, given for asking alone, is not judged as that of an application, whose own would be."""

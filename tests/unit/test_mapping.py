@@ -45,17 +45,17 @@ def write(folder: Path, text: str) -> Path:
 
 
 def test_a_mapping_file(tmp_path: Path) -> None:
-    """Every table is read; paths are their parts."""
+    """Every table is read, and says what the same says in code."""
     assert load_mapping(write(tmp_path, WHOLE)) == HandlerMapping(
         arguments={
-            "utterance": ("request", "body", "text"),
-            "session_id": ("request", "conversation"),
-            "synthetic": ("dry_run",),
+            "utterance": "request.body.text",
+            "session_id": "request.conversation",
+            "synthetic": "dry_run",
         },
         result={
-            "trace": ("debug", "intent"),
-            "dsl_hash": ("debug", "program", "sha"),
-            "chosen_verb_fqn": ("verbs", "0"),
+            "trace": "debug.intent",
+            "dsl_hash": "debug.program.sha",
+            "chosen_verb_fqn": "verbs.0",
         },
         outcomes={"OK": "matched", "Which one?": "clarify_verb"},
         stages={"discover": "orchestrator:Search.run"},
@@ -122,6 +122,18 @@ def test_a_mapping_in_code_is_checked_too(tables: dict[str, Any]) -> None:
     """A misspelt field in code is said where it stands, instead of losing every record later."""
     with pytest.raises(SettingsError, match=next(iter(next(iter(tables.values()))))):
         HandlerMapping(**tables)
+
+
+@pytest.mark.parametrize("path", ["q.message", ("q", "message"), ["q", "message"]])
+def test_a_path_in_code(path: Any, traced: Traced) -> None:
+    """It is written as in a file, or in its parts."""
+
+    @record_utterance(mapping=HandlerMapping(arguments={"utterance": path}, result={"outcome": path}))
+    def handle(q: dict[str, str]) -> dict[str, Any]:
+        return {"q": {"message": "matched"} if q else {}}
+
+    handle({"message": UTTERANCE})
+    assert (traced.row.utterance_preview, traced.row.outcome) == ("assign <name?> <number> as custodian", "matched")
 
 
 class Request(NamedTuple):

@@ -26,7 +26,7 @@ from intent_events.select import select
 from intent_events.semconv import EMITTER_ID, EMITTER_SEQ, EVENT_ID, RECORD, ROOT, Record
 from intent_events.settings import DeliverySettings
 from intent_events.spans import SpanView
-from intent_events.store.connect import check
+from intent_events.store.connect import check, named_place_of
 from intent_events.store.heartbeats import Heartbeat
 from intent_events.store.write import Writer
 from intent_events.version import __version__
@@ -77,6 +77,7 @@ class IntentEventsSpanProcessor(SpanProcessor):
         self._stopped = self._retired = False
         self._left_over = False
         self._folder = folder = settings.spool_folder() if spool_dir is None else Path(spool_dir)
+        self._database = self._place()
         self._spool = self._make_spool()
         self._metrics = ProcessorMetrics(
             get_meter("intent_events_exporter", __version__, meter_provider),
@@ -179,7 +180,17 @@ class IntentEventsSpanProcessor(SpanProcessor):
 
     def _make_spool(self) -> Spool:
         settings = self._settings
-        return Spool(self._folder, max_bytes=settings.spool_max_bytes, fsync=Fsync(settings.spool_fsync))
+        spool = Spool(self._folder, max_bytes=settings.spool_max_bytes, fsync=Fsync(settings.spool_fsync))
+        spool.database = self._database
+        return spool
+
+    def _place(self) -> str | None:
+        """The database that rows go to, in words; None as long as there is no usable address."""
+        try:
+            dsn = self._dsn or self._settings.read_dsn()
+            return None if dsn is None else named_place_of(dsn)
+        except SettingsError:  # the file that it should be in cannot be read, as is said when rows are to be stored
+            return None
 
     def _drop(self, span: SpanView, record: Record, reason: str, why: str) -> bool:
         self._dropped[str(reason)] += 1
@@ -198,6 +209,7 @@ class IntentEventsSpanProcessor(SpanProcessor):
                 trouble("intent-events: INTENT_EVENTS_DSN is not set. Records wait in the spool until it is")
                 return ()
             check(dsn)
+            self._database = self._spool.database = named_place_of(dsn)
         except SettingsError as error:  # the address, or the file that it should be in, cannot be used
             trouble(f"intent-events: {error}. Records wait in the spool")
             return ()

@@ -11,7 +11,7 @@ from opentelemetry.instrumentation.utils import suppress_instrumentation
 from intent_events.store.write import Writer
 from intent_events_exporter.flush import Flush, Tally
 from intent_events_exporter.spool import Orphans, Spool, SpoolError
-from intent_events_exporter.spool.folder import Home, check, owners_in
+from intent_events_exporter.spool.folder import Home, check, database_of, is_for, owners_in
 from intent_events_exporter.spool.look import look_at
 
 DOOR: Final = "drain"
@@ -41,24 +41,30 @@ class Estate(NamedTuple):
     Attributes:
         living: of processes that have their folder locked: they store it themselves, or are adopting it.
         dead: of processes that are gone.
+        elsewhere: the same, of those whose records are for another database.
+        databases: these other databases, in words.
     """
 
     living: Waiting = Waiting()
     dead: Waiting = Waiting()
+    elsewhere: Waiting = Waiting()
+    databases: frozenset[str] = frozenset()
 
 
-def estate_in(folder: Path) -> Estate:
+def estate_in(folder: Path, database: str | None = None) -> Estate:
     """What waits in a spool, by whether its process lives.
 
     Each folder in which something waits is locked for a moment, as an adopter would do.
 
     Args:
         folder: of the spool; nothing waits when it is missing.
+        database: the one that is asked for, in words; None for any.
 
     Raises:
         OSError: it cannot be read: not this user's, or the disk fails.
     """
-    living, dead = Waiting(), Waiting()
+    living, dead, elsewhere = Waiting(), Waiting(), Waiting()
+    databases: set[str] = set()
     for owner in owners_in(folder):
         with suppress(FileNotFoundError):  # its process has stored everything and ended meanwhile
             seen = look_at(owner)
@@ -67,10 +73,14 @@ def estate_in(folder: Path) -> Estate:
             home = Home.take(owner)
             if home is None:
                 living = _plus(living, seen.bytes, seen.oldest_age_s)
-            else:
-                home.let_go()
+                continue
+            home.let_go()
+            if is_for(owner, database):
                 dead = _plus(dead, seen.bytes, seen.oldest_age_s)
-    return Estate(living, dead)
+            else:
+                elsewhere = _plus(elsewhere, seen.bytes, seen.oldest_age_s)
+                databases.add(database_of(owner) or "")
+    return Estate(living, dead, elsewhere, frozenset(databases))
 
 
 class Salvage:
@@ -83,15 +93,17 @@ class Salvage:
         in_time: False when the time was up before everything was stored.
     """
 
-    def __init__(self, folder: Path, dsn: str, *, timeout_s: float) -> None:
+    def __init__(self, folder: Path, dsn: str, *, timeout_s: float, database: str | None = None) -> None:
         """Prepare it; nothing is opened or connected before :meth:`run`.
 
         Args:
             folder: of the spool.
             dsn: address of Postgres.
             timeout_s: seconds that all of it may take.
+            database: whose records are taken, in words; None for all.
         """
         self._folder = folder
+        self._database = database
         self._timeout_s = timeout_s
         # Half of the time at most: a server that does not answer is then named, with the remedy.
         self._writer = Writer(dsn, door=DOOR, timeout_s=min(timeout_s / 2, _STATEMENT_S))
@@ -114,6 +126,7 @@ class Salvage:
             return
         check(self._folder)
         spool = Spool(self._folder, max_bytes=_NO_ROOM_NEEDED)
+        spool.database = self._database
         try:
             with suppress_instrumentation():  # our own statements are no traffic of anybody's
                 async with asyncio.timeout(self._timeout_s):

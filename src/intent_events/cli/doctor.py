@@ -20,6 +20,7 @@ from intent_events.errors import IntentEventsError, SettingsError
 from intent_events.review import doctor as judge
 from intent_events.review.doctor_model import Check, Diagnosis, Status, Verdict
 from intent_events.settings import DeliverySettings
+from intent_events.store.connect import named_place_of
 from intent_events.store.health import Health, examine
 from intent_events.store.migrate import CheckResult, CheckState
 from intent_events.store.migrate import check as check_schema
@@ -91,7 +92,7 @@ def doctor(
             judge.check_settings(seen.problems, seen.oddities),
             judge.check_hash_key(seen.record, ring_seen(seen.record), time_ns()),
             *judge.check_application(found, seen.delivery.traces_exporters, stages=seen.stages, why=why),
-            *judge.check_spool(spool_seen(folder, seen.delivery.spool_max_bytes)),
+            *judge.check_spool(spool_seen(folder, seen.delivery.spool_max_bytes, named_place_of(address))),
             judge.check_database(health),
             *_checks_of(health, schema, since_s, of_application=address == own),
         ],

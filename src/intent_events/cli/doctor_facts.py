@@ -129,12 +129,13 @@ def ring_seen(record: RecordSettings) -> KeyRing | None:
         return None
 
 
-def spool_seen(folder: Path, max_bytes: int) -> SpoolSeen | str:
+def spool_seen(folder: Path, max_bytes: int, database: str | None) -> SpoolSeen | str:
     """The spool of this host; a text when nothing here can look at it. Nothing in it is changed.
 
     Args:
         folder: of the spool.
         max_bytes: as many as there may be.
+        database: where rows go, in words; None when that is not known.
     """
     try:
         from intent_events_exporter.salvage import estate_in  # noqa: PLC0415 - another distribution, which may be absent
@@ -149,12 +150,14 @@ def spool_seen(folder: Path, max_bytes: int) -> SpoolSeen | str:
             return seen
         if seen.own and (why := unfit(folder)):
             return seen._replace(problem=f"the spool cannot be in a folder {why}")
-        estate, sums = estate_in(folder), totals(folder)
+        estate, sums = estate_in(folder, database), totals(folder)
         return seen._replace(
             used_bytes=sum(map(bytes_in, owners_in(folder))) + sums.set_aside_bytes,
             oldest_age_s=sums.oldest_age_s,
             dead_processes=estate.dead.processes,
             dead_bytes=estate.dead.bytes,
+            elsewhere=tuple(sorted(estate.databases)),
+            elsewhere_bytes=estate.elsewhere.bytes,
             set_aside_bytes=sums.set_aside_bytes,
         )
     except OSError as error:  # no permission, or a disk that fails

@@ -3,7 +3,7 @@
 
 import asyncio
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,11 +12,11 @@ from rich.console import Console
 from rich.text import Text
 
 from intent_events.cli.formats import count, printable, size
-from intent_events.cli.options import Dsn, Exit, Shown, SpoolDir, address, seconds_of
+from intent_events.cli.options import Dsn, Exit, Shown, SpoolDir, address, named_spool, seconds_of
 from intent_events.errors import IntentEventsError, SettingsError
 from intent_events.review.windows import age
 from intent_events.settings import DeliverySettings
-from intent_events.store.connect import check
+from intent_events.store.connect import check, named_place_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -41,9 +41,19 @@ def drain(
             help="How long storing may take. What is not stored by then goes on waiting.",
         ),
     ] = "10m",
+    any_database: Annotated[
+        bool,
+        typer.Option(
+            "--any-database",
+            envvar="INTENT_EVENTS_DRAIN_ANY_DATABASE",
+            help="Store here also what was recorded for another database: one that has moved, or has another name now.",
+        ),
+    ] = False,
     dsn: Dsn = "",
 ) -> None:
     """Store what dead processes left in the spool of this host; what belongs to living ones is left to them.
+
+    What was recorded for another database is left to the processes that use it.
 
     Safe to run at any time, by many at once, and to interrupt. Exit codes: 0 nothing of the dead waits any more,
     1 something of theirs still waits, 2 wrong use, 3 could not ask (no database, not migrated, no permission).
@@ -56,11 +66,12 @@ def drain(
         from intent_events_exporter.salvage import Salvage as Mover  # noqa: PLC0415 - another distribution, may be absent
         from intent_events_exporter.salvage import estate_in  # noqa: PLC0415 - may be absent
 
-        folder = _named(spool_dir) or DeliverySettings.from_environment().spool_folder()
-        salvage = Mover(folder, place, timeout_s=timeout_s)
+        folder = named_spool(spool_dir) or DeliverySettings.from_environment().spool_folder()
+        database = None if any_database else named_place_of(place)
+        salvage = Mover(folder, place, timeout_s=timeout_s, database=database)
         with suppress(KeyboardInterrupt):  # whoever waits here has had enough: what is done is done, the rest waits
             asyncio.run(salvage.run())
-        left = estate_in(folder)
+        left = estate_in(folder, database)
     except ModuleNotFoundError as error:  # the core alone, as on the machine of whoever reviews
         if error.name is None or error.name.partition(".")[0] != "intent_events_exporter":
             raise
@@ -84,18 +95,6 @@ def drain(
         _show(folder, salvage, left)
     if left.dead.bytes:
         raise typer.Exit(Exit.FOUND)
-
-
-def _named(folder: "Path | None") -> "Path | None":
-    """The folder that was named, if any.
-
-    Raises:
-        SettingsError: it is missing: the service keeps its own from its first record on, so this is another one.
-    """
-    if folder is not None and not folder.exists():
-        where = printable(str(folder))
-        raise SettingsError(f"there is no spool at {where}: check --spool-dir (INTENT_EVENTS_SPOOL_DIR)")
-    return folder
 
 
 def _before(salvage: "Salvage | None") -> str:
@@ -126,6 +125,10 @@ def _lines(salvage: "Salvage", left: "Estate") -> Iterator[tuple[str, str]]:
         yield "red", f"{_n(tally.unreadable, 'record')} could not be read and are given up."
     if left.living.bytes:
         yield "", f"Left to {_n(left.living.processes, 'living process', 'es')}: {_waiting(left.living)}."
+    if left.elsewhere.bytes:
+        whose = f"{_n(left.elsewhere.processes, 'dead process', 'es')} that recorded for {_listed(left.databases)}"
+        yield "yellow", f"Left alone, of {whose}: {_waiting(left.elsewhere)}."
+        yield "", "Name that one by --dsn; or, has it moved here, add --any-database."
     if not salvage.in_time:
         yield "yellow", "Stopped, for the time was up: allow more with --timeout."
     for problem in dict.fromkeys(salvage.problems):
@@ -145,12 +148,20 @@ def _as_json(salvage: "Salvage", left: "Estate") -> dict[str, Any]:
         "unreadable": tally.unreadable,
         "set_aside": tally.torn,
         "in_time": salvage.in_time,
-        "left": {"dead": left.dead._asdict(), "living": left.living._asdict()},
+        "left": {
+            "dead": left.dead._asdict(),
+            "living": left.living._asdict(),
+            "elsewhere": {**left.elsewhere._asdict(), "databases": sorted(left.databases)},
+        },
     }
 
 
 def _waiting(waiting: "Waiting") -> str:
     return f"{size(waiting.bytes)}, the oldest from {age(waiting.oldest_age_s or 0)} ago"
+
+
+def _listed(databases: "Collection[str]") -> str:
+    return " and ".join(map(printable, sorted(databases)))
 
 
 def _n(n: int, what: str, plural: str = "s") -> str:

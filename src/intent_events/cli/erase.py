@@ -5,14 +5,14 @@ import asyncio
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 from rich.console import Console
 from rich.text import Text
 
 from intent_events.cli.formats import count
-from intent_events.cli.options import Dsn, Exit, Shown, SpoolDir, address, seconds_of
+from intent_events.cli.options import Dsn, Exit, Shown, SpoolDir, address, named_spool, seconds_of
 from intent_events.cli.removal_sheets import counts_of, erased_lines
 from intent_events.cli.subjects import mark_of, subject_of
 from intent_events.errors import IntentEventsError, SettingsError
@@ -23,6 +23,11 @@ from intent_events.store.removal import erase as remove_rows
 
 if TYPE_CHECKING:
     from intent_events_exporter.erasure import SpoolErasure
+
+_NO_KEYS: Final = (
+    "No keys are set here (INTENT_EVENTS_HASH_KEY_FILE): rows with a pseudonym of theirs, as "
+    "INTENT_EVENTS_ACTOR=pseudonymous makes them, were not looked for."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +99,7 @@ def erase(
             dsn=place,
             subject=subject_of(record, actor=actor, session=session),
             mark=mark_of(record, actor=actor, session=session),
-            folder=spool_dir or DeliverySettings.from_environment().spool_folder(),
+            folder=_spool(spool_dir, DeliverySettings.from_environment()),
             act=yes,
             timeout_s=timeout_s,
         )
@@ -117,6 +122,11 @@ def erase(
         _show(work, erased, spooled)
     if yes and spooled is not None and (spooled.living or spooled.newer):
         raise typer.Exit(Exit.FOUND)
+
+
+def _spool(named: Path | None, delivery: DeliverySettings) -> Path:
+    """The spool of this host; that of a service which has recorded nothing yet may be missing, another one may not."""
+    return (named if named == delivery.spool_dir else named_spool(named)) or delivery.spool_folder()
 
 
 async def _erase(work: _Work) -> tuple[Erased, "SpoolErasure | None"]:
@@ -155,6 +165,10 @@ def _show(work: _Work, erased: Erased, spooled: "SpoolErasure | None") -> None:
     removed = None if spooled is None else spooled.removed + (0 if work.act else spooled.living)
     for style, line in erased_lines(erased, removed, act=work.act):
         console.print(Text(line, style))
+    if not sum(counts_of(erased).values()) and not removed:
+        console.print(Text("Nothing of theirs was found: check the id.", "yellow"))
+    if work.subject.actors and work.mark is None:
+        console.print(Text(_NO_KEYS, "yellow"))
     if not work.act:
         console.print(Text("Run it with --yes to do this.", "bold"))
         return

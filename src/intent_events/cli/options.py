@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from intent_events.cli.formats import printable
 from intent_events.errors import SettingsError
 from intent_events.review.windows import parse_duration
 from intent_events.settings import DeliverySettings
@@ -70,17 +71,30 @@ def address(dsn: str) -> str:
     return dsn or DeliverySettings.from_environment().read_dsn() or ""
 
 
-def seconds_of(text: str, *, name: str) -> float:
+def seconds_of(text: str, *, name: str, like: str = "30s or 2m") -> float:
     """Seconds that a duration says.
 
     Args:
         text: ``30s``, ``2m`` …
         name: the flag and the variable that it came from, for the error.
+        like: what to write instead, for the error.
 
     Raises:
         SettingsError: it is no duration.
     """
     duration = parse_duration(text)
     if duration is None:
-        raise SettingsError(f"{name}: {text!r} is no duration; write 30s or 2m")
+        raise SettingsError(f"{name}: {text!r} is no duration; write {like}")
     return duration.total_seconds()
+
+
+def named_spool(folder: Path | None) -> Path | None:
+    """The folder that was named, if any.
+
+    Raises:
+        SettingsError: it is missing: the service keeps its own from its first record on, so this is another one.
+    """
+    if folder is not None and not folder.exists():
+        where = printable(str(folder))
+        raise SettingsError(f"there is no spool at {where}: check --spool-dir (INTENT_EVENTS_SPOOL_DIR)")
+    return folder

@@ -5,14 +5,17 @@
 JSON to the file descriptor, and ends without any goodbye: nothing is exported, stored or said to Postgres.
 """
 
+import gc
 import json
 import os
 import sys
 from importlib.util import find_spec
 from pkgutil import resolve_name
+from types import CellType, FrameType
 from typing import Any, Final
 
 from opentelemetry.trace import get_tracer_provider
+from wrapt import BoundFunctionWrapper, FunctionWrapper
 
 from intent_events.errors import SettingsError
 from intent_events.instrument import IntentEventsInstrumentor
@@ -25,6 +28,7 @@ from intent_events.settings import DeliverySettings, RecordSettings
 
 _OURS: Final = "intent_events"
 _MOST_WRAPPERS: Final = 50
+_WRAPPERS: Final = (FunctionWrapper, BoundFunctionWrapper, CellType, FrameType, staticmethod, classmethod)
 
 
 def findings() -> dict[str, Any]:
@@ -56,7 +60,7 @@ def _target(target: str, wrapper: type[Any]) -> dict[str, Any]:
         found: Any = resolve_name(target)
     except (Exception, SystemExit) as error:  # noqa: BLE001 - a module of the host's may fail in any way, or end the process
         return {"target": target, "error": f"{type(error).__name__}{_needed(target, error)}"}
-    return {"target": target, "wrapped": _is_ours(found, wrapper)}
+    return {"target": target, "wrapped": _is_ours(found, wrapper), "kept": _kept_by(found)}
 
 
 def _needed(target: str, error: BaseException) -> str:
@@ -74,6 +78,14 @@ def _is_ours(found: Any, wrapper: type[Any]) -> bool:
             return True
         found = getattr(found, "__wrapped__", None)
     return False
+
+
+def _kept_by(found: Any) -> str:
+    """Type of an object that has the function itself, as a route has that was made before it was wrapped."""
+    for _ in range(_MOST_WRAPPERS):
+        found = getattr(found, "__wrapped__", found)
+    holders: list[object] = gc.get_referrers(found)
+    return next((type(each).__name__ for each in holders if not issubclass(type(each), _WRAPPERS)), "")
 
 
 def _exporters() -> tuple[str, ...]:

@@ -4,7 +4,7 @@
 import asyncio
 import json
 from datetime import timedelta
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 from rich.console import Console
@@ -17,6 +17,10 @@ from intent_events.errors import IntentEventsError, SettingsError
 from intent_events.store.connect import check
 from intent_events.store.removal import Step
 from intent_events.store.removal import retain as remove_old
+
+_OLDER_THAN: Final = "--older-than (INTENT_EVENTS_RETAIN_OLDER_THAN)"
+_LEAST: Final = timedelta(days=1)
+"""Whoever asks for less means months by 2m, which are minutes."""
 
 
 def retain(
@@ -54,7 +58,7 @@ def retain(
     Exit codes: 0 done, or would be; 2 wrong use; 3 could not do it, and nothing was changed.
     """
     try:
-        age = timedelta(seconds=seconds_of(older_than, name="--older-than (INTENT_EVENTS_RETAIN_OLDER_THAN)"))
+        age = _age_of(older_than)
         timeout_s = seconds_of(timeout, name="--timeout (INTENT_EVENTS_RETAIN_TIMEOUT)")
         place = address(dsn)
         check(place)
@@ -69,6 +73,13 @@ def retain(
         typer.echo(json.dumps(steps_as_json(steps, act=yes)))
     else:
         _show(steps, act=yes)
+
+
+def _age_of(older_than: str) -> timedelta:
+    age = timedelta(seconds=seconds_of(older_than, name=_OLDER_THAN, like="90d or 26w"))
+    if age < _LEAST:
+        raise SettingsError(f"{_OLDER_THAN}: {older_than!r} is less than a day; write 90d or 26w")
+    return age
 
 
 def _show(steps: list[Step], *, act: bool) -> None:

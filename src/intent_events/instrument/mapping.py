@@ -46,7 +46,7 @@ _KNOWN: Final[dict[str, frozenset[str] | None]] = {
     "stages": frozenset(stage.value for stage in Stage),
 }
 
-_Parts = tuple[str, ...]
+_Path = str | Sequence[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,14 +54,15 @@ class HandlerMapping:
     """Where an orchestrator with other names keeps things; what is not said here is found by its usual name.
 
     Attributes:
-        arguments: field (or ``utterance``) -> path, which begins with the name of an argument.
+        arguments: field (or ``utterance``) -> path, which begins with the name of an argument: ``"q.message"``, or
+            its parts.
         result: field -> path within the result; ``trace`` names where the trace itself is.
         outcomes: outcome label of the orchestrator -> ours.
         stages: stage -> target that is wrapped as its child span.
     """
 
-    arguments: Mapping[str, _Parts] = field(default_factory=dict[str, _Parts])
-    result: Mapping[str, _Parts] = field(default_factory=dict[str, _Parts])
+    arguments: Mapping[str, _Path] = field(default_factory=dict[str, _Path])
+    result: Mapping[str, _Path] = field(default_factory=dict[str, _Path])
     outcomes: Mapping[str, str] = field(default_factory=dict[str, str])
     stages: Mapping[str, str] = field(default_factory=dict[str, str])
 
@@ -129,8 +130,8 @@ def load_mapping(path: str | PathLike[str]) -> HandlerMapping:
                 raise SettingsError(f"the mapping file {path} gives {name} in [{table}] no text: write it as a string")
             read.setdefault(table, {})[name] = where
     return HandlerMapping(
-        arguments={name: tuple(where.split(".")) for name, where in read.get("arguments", {}).items()},
-        result={name: tuple(where.split(".")) for name, where in read.get("result", {}).items()},
+        arguments=read.get("arguments", {}),
+        result=read.get("result", {}),
         outcomes=read.get("outcomes", {}),
         stages=read.get("stages", {}),
     )
@@ -235,9 +236,9 @@ def _parameters(handler: Callable[..., object]) -> tuple[tuple[str, ...], dict[s
     return names, {each.name: each.default for each in parameters if each.default is not Parameter.empty}
 
 
-def _resolve(root: object, path: _Parts) -> object:
+def _resolve(root: object, path: _Path) -> object:
     value = root
-    for part in path:
+    for part in path.split(".") if isinstance(path, str) else path:
         if part.isdecimal() and issubclass(type(value), (list, tuple)):
             items = cast("Sequence[object]", value)
             value = items[int(part)] if int(part) < len(items) else None

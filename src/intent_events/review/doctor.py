@@ -41,6 +41,7 @@ _DO: Final = MappingProxyType(
 )
 """What to do about records that were dropped, by the reasons that heartbeats give."""
 
+_ENROLL: Final = "give the application a login of its own: SELECT agent.enroll('its login', 'intent_writer')"
 _SEE_LOG: Final = "run `opentelemetry-instrument python -c ''` here: its log says why, often an exporter not installed"
 
 
@@ -135,6 +136,10 @@ def _check_targets(probed: Probed, stages: Mapping[str, str]) -> Check:
             for one in broken
         ]
         return _fail(name, f"cannot be wrapped: {_some(told)}", "; ".join(remedies))
+    kept = [f"{one.target} (by a {one.kept})" for one in probed.targets if one.kept]
+    if kept:
+        detail = f"kept from before it was wrapped, and called unrecorded from there: {_some(kept)}"
+        return _warn(name, detail, "is it a route, put @record_utterance beneath its decorator instead")
     wrapped = [f"{one.target}{f' ({stage})' if (stage := _stage_of(one, stages)) else ''}" for one in probed.targets]
     if all(one.target in stages for one in probed.targets):
         remedy = "set INTENT_EVENTS_TARGETS, unless the application records by itself (@record_utterance)"
@@ -261,10 +266,16 @@ def _check_age(seen: SpoolSeen) -> Check:
 
 
 def _check_orphans(seen: SpoolSeen) -> Check:
-    if not seen.dead_processes:
+    if not (seen.dead_processes or seen.elsewhere):
         return _ok("spool_orphans", "no dead process left anything")
-    detail = f"{seen.dead_bytes:,} bytes of {_n(seen.dead_processes, 'dead process', 'es')} wait"
-    return _warn("spool_orphans", detail, "run `intent-events drain`; a living process of the service does it too")
+    details, remedies = list[str](), list[str]()
+    if seen.dead_processes:
+        details.append(f"{seen.dead_bytes:,} bytes of {_n(seen.dead_processes, 'dead process', 'es')} wait")
+        remedies.append("run `intent-events drain`; a living process of the service does it too")
+    if seen.elsewhere:
+        details.append(f"{seen.elsewhere_bytes:,} bytes wait for {_some(seen.elsewhere)}, which is another one")
+        remedies.append("let its own services store that; has it moved, run `intent-events drain --any-database`")
+    return _warn("spool_orphans", "; ".join(details), "; ".join(remedies))
 
 
 def _check_damage(seen: SpoolSeen) -> Check:
@@ -321,6 +332,8 @@ def check_role(role: Role, *, of_application: bool = True) -> Check:
     lacking = [f"agent.{table}" for table, rights in role.tables.items() if "INSERT" not in rights.may]
     if lacking or not role.may_use:
         return _check_lacking(role, lacking, of_application=of_application)
+    if role.standby or role.only_reads:
+        return _check_reader(role)
     excess = [] if not role.may_create else ["CREATE in schema agent"]
     excess += [
         f"{right} of agent.{table}" for table, rights in role.tables.items() for right in _EXCESS if right in rights.may
@@ -334,7 +347,8 @@ def check_role(role: Role, *, of_application: bool = True) -> Check:
 
 
 def _check_lacking(role: Role, lacking: Sequence[str], *, of_application: bool) -> Check:
-    name, grant = "role", f"GRANT intent_writer TO {role.name}, as an administrator"
+    # A login that only reads would be none that writes after a GRANT either.
+    name, grant = "role", _ENROLL if role.only_reads else f"GRANT intent_writer TO {role.name}, as an administrator"
     if not role.may_use:
         return _fail(name, f"{role.name} lacks USAGE on schema agent", grant)
     if len(lacking) < len(role.tables):
@@ -343,6 +357,14 @@ def _check_lacking(role: Role, lacking: Sequence[str], *, of_application: bool) 
     if of_application:
         return _warn(name, reads, f"ask once with the application's; if this is it, {grant}")
     return _skip(name, f"{reads}; ask once with the application's")
+
+
+def _check_reader(role: Role) -> Check:
+    if role.standby:
+        detail = f"{role.name} may INSERT, but the server is a standby, which takes no writes"
+        return _fail("role", detail, "let INTENT_EVENTS_DSN name the primary")
+    detail = f"{role.name} may INSERT, but each of its transactions only reads (default_transaction_read_only)"
+    return _fail("role", detail, f"ALTER ROLE {role.name} RESET default_transaction_read_only; or {_ENROLL}")
 
 
 def check_partitions(health: Health) -> Check:

@@ -85,11 +85,13 @@ class TargetSeen(_Frozen):
         wrapped: whether our wrapper is around it.
         error: type of the error with which it could not be found, with `` of module`` where a module that it imports is
             missing; empty when it could.
+        kept: type of an object that has the function as it was before; empty when none has.
     """
 
     target: str
     wrapped: bool = False
     error: str = ""
+    kept: str = ""
 
 
 class Sdk(StrEnum):
@@ -143,6 +145,8 @@ class SpoolSeen(NamedTuple):
         oldest_age_s: seconds since the oldest record was appended; None when none waits.
         dead_processes: dead processes of which something waits.
         dead_bytes: bytes that wait of them.
+        elsewhere: databases, in words, that the records of other dead processes are for.
+        elsewhere_bytes: bytes that wait of these.
         set_aside_bytes: bytes of damaged stretches.
     """
 
@@ -156,4 +160,6 @@ class SpoolSeen(NamedTuple):
     oldest_age_s: float | None = None
     dead_processes: int = 0
     dead_bytes: int = 0
+    elsewhere: tuple[str, ...] = ()
+    elsewhere_bytes: int = 0
     set_aside_bytes: int = 0

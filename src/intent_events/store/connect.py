@@ -47,6 +47,10 @@ _WHY: Final[tuple[tuple[tuple[type[BaseException], ...], str], ...]] = (
         f"{{place}}: {{message}}; {_ROLES}, or {_CHECK}",
     ),
     (
+        (asyncpg.ReadOnlySQLTransactionError,),
+        "{place} takes no writes (a standby, or a login that only reads); name the primary, and a login that writes",
+    ),
+    (
         (TimeoutError, asyncpg.QueryCanceledError),
         "{place} gave no answer within {seconds:g} s; ask for less, or allow more time",
     ),
@@ -158,9 +162,14 @@ def place_of(dsn: str) -> str:
 
     When pieces of an unescaped password may stand where host and database should, nothing is shown.
     """
+    return named_place_of(dsn) or "the database of INTENT_EVENTS_DSN"
+
+
+def named_place_of(dsn: str) -> str | None:
+    """The same; None when nothing is shown."""
     parts = _split(dsn)
     if parts is None or not _is_whole(parts) or "@" in parts.query:
-        return "the database of INTENT_EVENTS_DSN"
+        return None
     parameters = parse_qs(parts.query)
     host = unquote(parts.netloc.rpartition("@")[2]) or parameters.get("host", [""])[-1]
     database = unquote(parts.path.lstrip("/")) or parameters.get("dbname", parameters.get("database", [""]))[-1]

@@ -31,6 +31,11 @@ _NEWEST_BEAT: Final = """
 SELECT extract(epoch FROM now() - max(received_at))::double precision FROM agent.emitters
 WHERE at >= now() - make_interval(secs => $1) - interval '1 hour'
 """
+_WHO: Final = """
+SELECT rolname, rolsuper, pg_is_in_recovery() AS standby,
+  current_setting('default_transaction_read_only')::boolean AS only_reads
+FROM pg_catalog.pg_roles WHERE rolname = current_user
+"""
 _DEAD: Final = """
 SELECT reason, count(*) AS n FROM agent.dead_letters
 WHERE received_at >= now() - make_interval(secs => $1) AND reason <> $2
@@ -59,6 +64,8 @@ class Role(NamedTuple):
         may_use: whether it may use schema ``agent`` at all.
         may_create: whether it may make objects in it.
         tables: its rights by table, of :data:`WRITTEN`.
+        standby: whether the server follows another one, and takes no writes.
+        only_reads: whether every transaction of the role is read-only unless it says otherwise.
     """
 
     name: str
@@ -66,6 +73,8 @@ class Role(NamedTuple):
     may_use: bool
     may_create: bool
     tables: Mapping[str, Rights]
+    standby: bool = False
+    only_reads: bool = False
 
 
 class Emitter(NamedTuple):
@@ -165,13 +174,22 @@ async def _examine(connection: asyncpg.Connection, since_s: float, silent_s: flo
 async def _role(connection: asyncpg.Connection) -> tuple[Role, set[str]]:
     """Who asks, and which tables it may read."""
     found = await connection.fetch(sql("doctor_rights"), [*WRITTEN, _VERSION])
-    who = await connection.fetchrow("SELECT rolname, rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user")
+    who = await connection.fetchrow(_WHO)
     rights = {record["name"]: Rights(record["there"], frozenset(record["rights"])) for record in found}
     may_use = found[0]["may_use"]
     reads = {name for name, right in rights.items() if may_use and "SELECT" in right.may}
     del rights[_VERSION]
     assert who is not None  # noqa: S101 - whoever is connected has a role
-    return Role(who["rolname"], who["rolsuper"], may_use, found[0]["may_create"], rights), reads
+    role = Role(
+        name=who["rolname"],
+        superuser=who["rolsuper"],
+        may_use=may_use,
+        may_create=found[0]["may_create"],
+        tables=rights,
+        standby=who["standby"],
+        only_reads=who["only_reads"],
+    )
+    return role, reads
 
 
 def _emitter_of(record: asyncpg.Record) -> Emitter:

@@ -18,6 +18,8 @@ SEGMENT: Final = ".spool"
 """How the names of segments end."""
 
 _LOCK: Final = "lock"
+_DATABASE: Final = "database"
+_DATABASE_MOST_BYTES: Final = 1024
 _OWNER_CHARS: Final = frozenset("0123456789abcdef")
 _OWNER_LENGTH: Final = 32
 _ASIDE_MOST_BYTES: Final = 16 << 20
@@ -112,10 +114,26 @@ class Home:
         if lock >= 0:
             os.close(lock)
 
+    def name_database(self, database: str) -> None:
+        """Write down which database the records are for; see :func:`database_of`.
+
+        Raises:
+            OSError: that is not possible.
+        """
+        fresh = self.path / f"{_DATABASE}.new"
+        fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | _OPEN, 0o600)
+        try:
+            os.write(fd, database.encode()[:_DATABASE_MOST_BYTES])
+        finally:
+            os.close(fd)
+        fresh.replace(self.path / _DATABASE)
+
     def remove(self) -> None:
         """Remove the folder when no segment is in it, and let the lock go."""
         with suppress(OSError):  # removed by somebody else, or not removable: an adopter tries again
             if self._lock >= 0 and not any(True for _ in segments_in(self.path)):
+                for name in (_DATABASE, f"{_DATABASE}.new"):
+                    (self.path / name).unlink(missing_ok=True)
                 (self.path / _LOCK).unlink()
                 self.path.rmdir()
         self.let_go()
@@ -186,6 +204,31 @@ def owners_in(folder: Path) -> Iterator[Path]:
     return (folder / name for name in names)
 
 
+def database_of(owner: Path) -> str | None:
+    """Which database the records of a process are for; None when it did not know.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    try:
+        fd = os.open(owner / _DATABASE, os.O_RDONLY | _OPEN)
+    except FileNotFoundError:  # an earlier version made the folder, or there was no address; or all of it is gone
+        return None
+    try:
+        return os.read(fd, _DATABASE_MOST_BYTES).decode(errors="replace") or None
+    finally:
+        os.close(fd)
+
+
+def is_for(owner: Path, database: str | None) -> bool:
+    """Whether the records of a process may go to this database; when either is not known they may.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    return database is None or database_of(owner) in {None, _shortened(database)}
+
+
 def segments_in(owner: Path) -> Iterator[Path]:
     """Segments of a process, oldest first; none when its folder is gone.
 
@@ -237,6 +280,10 @@ def set_aside(folder: Path, name: str, data: bytes) -> bool:
     finally:
         os.close(kept)
     return True
+
+
+def _shortened(database: str) -> str:
+    return database.encode()[:_DATABASE_MOST_BYTES].decode(errors="replace")
 
 
 def _lock_in(owner: Path, flags: int) -> int | None:

@@ -8,7 +8,7 @@ from typing import Self
 from intent_events.instrument.troubles import trouble
 from intent_events_exporter.spool.chain import Batch, Chain, Position
 from intent_events_exporter.spool.file import Segment
-from intent_events_exporter.spool.folder import Home, check, owners_in, segments_in
+from intent_events_exporter.spool.folder import Home, check, is_for, owners_in, segments_in
 
 
 class Orphans:
@@ -24,7 +24,9 @@ class Orphans:
         self._chain = chain
 
     @classmethod
-    def adopt(cls, folder: Path, left_alone: set[str], passed_over: Container[str]) -> Self | None:
+    def adopt(
+        cls, folder: Path, left_alone: set[str], passed_over: Container[str], database: str | None = None
+    ) -> Self | None:
         """Take over what one dead process left; None when none left anything.
 
         Folders of the dead in which nothing waits are removed on the way.
@@ -33,6 +35,7 @@ class Orphans:
             folder: of the spool.
             left_alone: owners that are passed over; one that left nothing but segments of a newer form is added to it.
             passed_over: owners that are passed over as well, this time.
+            database: where records would go; those that are for another one are left to its processes. None for any.
         """
         try:
             check(folder)
@@ -44,7 +47,7 @@ class Orphans:
                 continue
             home = None
             try:
-                home = Home.take(path)
+                home = Home.take(path) if is_for(path, database) else None
                 if home is None:
                     continue
                 chain, newer = _found(folder, path)

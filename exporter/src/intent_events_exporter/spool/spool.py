@@ -78,6 +78,7 @@ class Spool:
         self.max_bytes = max_bytes
         self._adopted: WeakSet[Orphans] = WeakSet()
         self._left_alone: set[str] = set()
+        self._database: str | None = None
         self._closed = False
         self._begin()
         forget = WeakMethod(self._forget)
@@ -93,6 +94,21 @@ class Spool:
         self._max_bytes = value
         self._room = value - self._others
         self._rotate_at = min(self._segment_bytes, value // _SHARE)
+
+    @property
+    def database(self) -> str | None:
+        """Which database the records are for, in words; None when that is not known. May be changed at any time.
+
+        What a dead process left is adopted by those whose records are for the same one.
+        """
+        return self._database
+
+    @database.setter
+    def database(self, value: str | None) -> None:
+        before, self._database, home = self._database, value, self._home
+        if home is not None and value is not None and value != before:
+            with suppress(OSError):  # the disk is full or fails, as append() says: what was written before stays
+                home.name_database(value)
 
     def append(self, payload: bytes) -> None:
         """Keep a record; once this returns, the death of the process does not lose it. One write, and nothing else.
@@ -211,7 +227,7 @@ class Spool:
         Args:
             passed_over: names of dead processes that are left to others.
         """
-        orphans = Orphans.adopt(self._folder, self._left_alone, passed_over)
+        orphans = Orphans.adopt(self._folder, self._left_alone, passed_over, self._database)
         if orphans is not None:
             self._adopted.add(orphans)
         return orphans
@@ -253,6 +269,16 @@ class Spool:
         for orphans in self._adopted:
             orphans.let_go()
 
+    def _make_home(self) -> Home:
+        home = Home.make(self._folder)
+        try:
+            if self._database is not None:
+                home.name_database(self._database)
+        except BaseException:  # the disk is full or fails, or a signal handler raises; another one is made each time
+            home.remove()
+            raise
+        return home
+
     def _next(self, chain: Chain) -> Segment:
         """The segment to append to, after the active one has grown enough or when there is none.
 
@@ -284,7 +310,7 @@ class Spool:
         before = chain.active
         home = self._home
         if home is None:
-            home = Home.make(self._folder)
+            home = self._make_home()
             if self._home is None:
                 self._home = home
             else:
