@@ -15,7 +15,7 @@ import pytest
 from support.built import PROJECT, needed
 
 NATIVE: Final = PROJECT / "src" / "intent_events" / "native"
-NAMES: Final = ("native", "native_rows", "attributes", "round_trip", "masking", "record")
+NAMES: Final = ("native", "native_rows", "native_table", "attributes", "round_trip", "masking", "record")
 TESTS: Final = tuple(f"unit/test_{name}.py" for name in NAMES)
 
 # Stands for the extension that was installed; then pytest runs as always.

@@ -2,7 +2,8 @@
 # pyright: reportPrivateUsage=false
 """The inner loops in C: what they take is what Python gives, and nothing that they are handed can hurt the process.
 
-That they give what the Python code gives is tested beside it, in ``test_attributes`` and ``test_round_trip``.
+That they give what the Python code gives is tested beside it, in ``test_attributes``, ``test_round_trip`` and
+``test_native_rows``.
 """
 
 import gc
@@ -35,9 +36,10 @@ from intent_events.trace import TRACE_FIELDS, IntentTrace
 from intent_events_exporter import record
 from unit.odd_values import ANY_TEXT, ANYTHING, Hostile, HostileDict, HostileError, HostileText
 from unit.spans_of import START_NS, view
-from unit.test_native_rows import ENDED, WHOLE_VALUES, packed
+from unit.test_native_rows import ENDED, PLACES, WHOLE_VALUES, packed
 from unit.traces_of import WHOLE
 
+AT_SCOPE: Final = PLACES[semconv.SCOPE]
 NATIVE: Final = pytest.mark.usefixtures("compiled")
 
 
@@ -291,6 +293,10 @@ def test_nothing_is_kept() -> None:
     """Thousands of calls leave no memory behind, whichever way they end."""
     whole = payload_with(WHOLE_VALUES)
     odd = [whole[:end] for end in range(0, len(whole), 7)]
+    odd += [payload_with(tuple("naïve 中文" if value == "a" else value for value in WHOLE_VALUES))]
+    odd += [
+        payload_with((*WHOLE_VALUES[:AT_SCOPE], scope, *WHOLE_VALUES[AT_SCOPE + 1 :])) for scope in ("BOOK-1", "Book")
+    ]
     for at, value in product(range(ENDED), ("é\0", ())):
         odd.append(payload_with((*WHOLE_VALUES[:at], value, *WHOLE_VALUES[at + 1 :])))
     strange: list[Any] = [Hostile(), ["x", None], [Candidate("a")]]

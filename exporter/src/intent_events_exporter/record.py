@@ -84,8 +84,7 @@ def row_in(payload: bytes) -> Row | Rejection:
 def sealed_in(payloads: Sequence[bytes]) -> list[Sealed | Rejection | None]:
     """Sealed row of each payload, or why there is none; None for what is no payload.
 
-    The same as ``seal(row_in(payload))``, in a fifth of the time; the more at once the quicker, but nothing else runs
-    meanwhile.
+    The same as ``seal(row_in(payload))``, and far quicker; the more at once the better, but nothing else runs then.
     """
     quick = seal_payloads(payloads)
     return [row or _sealed_with_care(payload) for row, payload in zip(quick, payloads, strict=True)]

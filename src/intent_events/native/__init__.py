@@ -2,11 +2,15 @@
 """The inner loops in C, where they could be built; None elsewhere, where the Python code does the same, slower."""
 
 try:
-    from intent_events.native import _native
+    from intent_events.native._native import (
+        FORM_2,  # counted on with how the functions are called: a checkout may be newer than what was built in it
+        mask_words,
+        pack_payload,
+        pack_rows,
+        plain_attributes,
+        spell_uuid,
+    )
+except ImportError:  # there was no compiler when it was installed, or it is of another form
+    FORM_2 = mask_words = pack_payload = pack_rows = plain_attributes = spell_uuid = None
 
-    mask_words, pack_payload, pack_rows = _native.mask_words, _native.pack_payload, _native.pack_rows
-    plain_attributes, spell_uuid = _native.plain_attributes, _native.spell_uuid
-except (ImportError, AttributeError):  # there was no compiler when it was installed, or it is of another version
-    mask_words = pack_payload = pack_rows = plain_attributes = spell_uuid = None
-
-__all__ = ["mask_words", "pack_payload", "pack_rows", "plain_attributes", "spell_uuid"]
+__all__ = ["FORM_2", "mask_words", "pack_payload", "pack_rows", "plain_attributes", "spell_uuid"]

@@ -101,7 +101,9 @@ put_candidates(Buffer *buffer, const Limits *limits, const Value *of, Reader sco
         return ODD;
     if (sources->type != NIL && (sources->type != LIST || sources->n != verbs->n))
         return ODD;
-    Reader verb_items = items_of(verbs), source_items = items_of(sources);
+    Reader verb_items = items_of(verbs), source_items = {NULL, NULL};
+    if (sources->type == LIST)
+        source_items = items_of(sources);
     size_t start;
     TRY(begin_json(buffer, &start));
     TRY(put(buffer, "[", 1));

@@ -131,7 +131,25 @@ put_integer(Buffer *buffer, const Column *column, const Value *value, int n)
     return put_fixed(buffer, (uint64_t)value->of.integer, n);
 }
 
-/* A text of JSON, which escapes nothing that has to be spelled in hexadecimal. */
+/* A character that JSON escapes, spelled as msgspec does. */
+static Verdict
+put_escaped(Buffer *buffer, uint8_t c)
+{
+    static const char digits[] = "0123456789abcdef", controls[] = "\b\t\n\f\r", names[] = "btnfr";
+    if (c >= ' ') {
+        const char spelled[] = {'\\', (char)c};
+        return put(buffer, spelled, sizeof spelled);
+    }
+    const char *control = strchr(controls, c);
+    if (control != NULL) {
+        const char spelled[] = {'\\', names[control - controls]};
+        return put(buffer, spelled, sizeof spelled);
+    }
+    const char spelled[] = {'\\', 'u', '0', '0', digits[c >> 4], digits[c & 0xf]};
+    return put(buffer, spelled, sizeof spelled);
+}
+
+/* A text of JSON, where an empty one may have to be mended. */
 Verdict
 put_json_text(Buffer *buffer, const Value *value, size_t most)
 {
@@ -142,13 +160,11 @@ put_json_text(Buffer *buffer, const Value *value, size_t most)
         return ODD;
     TRY(put(buffer, "\"", 1));
     for (size_t at = 0; at < value->n; at++) {
-        if (text[at] < ' ')
-            return ODD;
-        if (text[at] == '"' || text[at] == '\\') {
-            TRY(put(buffer, text + from, at - from));
-            TRY(put(buffer, "\\", 1));
-            from = at;
-        }
+        if (text[at] >= ' ' && text[at] != '"' && text[at] != '\\')
+            continue;
+        TRY(put(buffer, text + from, at - from));
+        TRY(put_escaped(buffer, text[at]));
+        from = at + 1;
     }
     TRY(put(buffer, text + from, value->n - from));
     return put(buffer, "\"", 1);

@@ -12,7 +12,15 @@ static PyMethodDef methods[] = {
     {NULL, NULL, 0, NULL},
 };
 
+/* Of the functions and how they are called: whoever changes that counts on, here and in __init__.py, which asks for it. */
+static int
+say_form(PyObject *module)
+{
+    return PyModule_AddIntConstant(module, "FORM_2", 2);
+}
+
 static PyModuleDef_Slot slots[] = {
+    {Py_mod_exec, say_form},
 #ifdef Py_mod_gil
     {Py_mod_gil, Py_MOD_GIL_NOT_USED}, /* what is read is immutable, or a copy of our own */
 #endif

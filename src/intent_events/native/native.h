@@ -3,8 +3,8 @@
  * The inner loops that Python is too slow for: masking by words, the attributes of a trace, the spelling of a UUID, the
  * payload of a record, and its row.
  *
- * They only ever say "this is what the Python code beside me gives", or None: "ask it". They look at exact built-in
- * types alone and keep nothing between calls. What a value may be, and which words may be shown, is said in Python, once,
+ * They only ever say "this is what the Python code beside me gives", or None: "ask it". They look at built-in types
+ * alone, run no foreign code, and keep nothing between calls. What a value may be, and which words may be shown, is said in Python, once,
  * and handed in; property tests compare every result with what the Python code gives.
  */
 
@@ -36,8 +36,8 @@ Verdict parse_uuid(const uint8_t *text, size_t n, uint8_t out[UUID_BYTES]);
 Verdict read_utf8(PyObject *value, const char **text, Py_ssize_t *n);
 Verdict read_int64(PyObject *value, int64_t *out);
 
-/* unpack.c: what a value of a payload is */
-typedef enum { NIL, BOOLEAN, INTEGER, NUMBER, TEXT, BYTES, LIST } Type;
+/* unpack.c: what a value of a payload is; zeros are NIL */
+typedef enum { NIL = 0, BOOLEAN, INTEGER, NUMBER, TEXT, BYTES, LIST } Type;
 
 typedef struct {
     Type type;

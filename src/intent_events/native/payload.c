@@ -16,6 +16,10 @@ grow(Packer *packer, size_t more)
 {
     size_t size = (size_t)(packer->at - packer->data), room = 2 * (size + more);
     uint8_t *data = packer->data == packer->here ? NULL : packer->data;
+    if (more > PY_SSIZE_T_MAX / 2 - size) {
+        PyErr_NoMemory();
+        return FAILED;
+    }
     data = PyMem_Realloc(data, room);
     if (data == NULL) {
         PyErr_NoMemory();

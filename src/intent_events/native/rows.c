@@ -7,7 +7,7 @@ enum { ORDER, TRACE_ID, SPAN_ID, START_NS, END_NS, SAMPLED, SERVICE, DROPPED, KE
 
 #define TRACE_ID_BYTES 16
 #define SPAN_ID_BYTES 8
-#define MOST_MS ((long long)1 << 48) /* milliseconds that a UUIDv7 can hold */
+#define MOST_EPOCH_MS ((long long)1 << 48) /* so that no time overflows */
 #define MOST_FLAGS 16
 #define MOST_COLUMNS 64
 
@@ -19,7 +19,6 @@ typedef struct {
     Py_ssize_t denied; /* which of them are the denied verbs; their reasons follow */
     Limits limits;
     long long epoch_ms; /* where the time of Postgres begins */
-    long long last_ms;  /* last time that a row may have */
 } Plan;
 
 /* How many values a payload has: what its span has, columns, candidates before and after policy, flags. */
@@ -110,7 +109,7 @@ check_id(const Value *id, size_t n)
 
 /* The key, a UUIDv7 of RFC 9562 with the time at which the span begins, and that time. */
 static Verdict
-read_key(const Plan *plan, const Value *span, uint8_t key[UUID_BYTES], int64_t *ms)
+read_key(const Value *span, uint8_t key[UUID_BYTES], int64_t *ms)
 {
     if (span[KEY].type != TEXT || span[START_NS].type != INTEGER || span[START_NS].of.integer < 0)
         return ODD;
@@ -120,7 +119,7 @@ read_key(const Plan *plan, const Value *span, uint8_t key[UUID_BYTES], int64_t *
         *ms = *ms << 8 | key[at];
     if (key[6] >> 4 != 7 || key[8] >> 6 != 2)
         return ODD;
-    return span[START_NS].of.integer / 1000000 == *ms && *ms <= plan->last_ms ? TAKEN : ODD;
+    return span[START_NS].of.integer / 1000000 == *ms ? TAKEN : ODD;
 }
 
 /* Reasons stand beside the verbs that were denied, one each. */
@@ -154,7 +153,7 @@ put_row(Buffer *buffer, const Plan *plan, const Value *values, Reader scores)
         return ODD;
     TRY(check_id(&values[TRACE_ID], TRACE_ID_BYTES));
     TRY(check_id(&values[SPAN_ID], SPAN_ID_BYTES));
-    TRY(read_key(plan, values, key, &ms));
+    TRY(read_key(values, key, &ms));
     TRY(check_reasons(&columns[plan->denied], &columns[plan->denied + 1]));
 
     TRY(put(buffer, PyBytes_AS_STRING(plan->head), (size_t)PyBytes_GET_SIZE(plan->head)));
@@ -229,14 +228,14 @@ parse_plan(PyObject *given, Plan *plan)
 {
     PyObject *columns;
     Py_ssize_t text, items, candidates;
-    if (!PyArg_ParseTuple(given, "LSO!nnnnLL:pack_rows", &plan->order, &plan->head, &PyTuple_Type, &columns,
-                          &plan->denied, &text, &items, &candidates, &plan->epoch_ms, &plan->last_ms))
+    if (!PyArg_ParseTuple(given, "LSO!nnnnL:pack_rows", &plan->order, &plan->head, &PyTuple_Type, &columns,
+                          &plan->denied, &text, &items, &candidates, &plan->epoch_ms))
         return 0;
     plan->n = PyTuple_GET_SIZE(columns);
     plan->limits = (Limits){(size_t)text, (size_t)items, (size_t)candidates};
     int fits = plan->n <= MOST_COLUMNS && plan->denied >= 0 && plan->denied < plan->n - 1;
     fits = fits && text >= 0 && items >= 0 && candidates >= 0;
-    if (!fits || plan->epoch_ms < 0 || plan->epoch_ms > MOST_MS || plan->last_ms > MOST_MS) {
+    if (!fits || plan->epoch_ms < 0 || plan->epoch_ms > MOST_EPOCH_MS) {
         PyErr_SetString(PyExc_ValueError, "pack_rows: the plan does not fit the rows");
         return 0;
     }
@@ -259,7 +258,7 @@ read_all(const Plan *plan, PyObject *payloads, PyObject *spell, Value *values)
             verdict = add_scores(scores, pre_of(plan, values));
         if (verdict == TAKEN)
             verdict = add_scores(scores, post_of(plan, values));
-        if (verdict == ODD)
+        if (verdict == ODD) /* no value is one that a row has */
             memset(values, NIL, count_values(plan) * sizeof *values);
         values += count_values(plan);
     }
@@ -310,7 +309,7 @@ const char pack_rows_doc[] = PyDoc_STR(
 "\n"
 "Rows of utterances in the binary form of COPY; None for one that is left to the Python code.\n"
 "\n"
-"plan is (order, head, columns, denied, text, items, candidates, epoch_ms, last_ms), a column (kind, missing, least,\n"
+"plan is (order, head, columns, denied, text, items, candidates, epoch_ms), a column (kind, missing, least,\n"
 "most, known); spell(scores) gives the JSON of a list of numbers.");
 
 PyObject *
@@ -323,7 +322,8 @@ pack_rows(PyObject *Py_UNUSED(module), PyObject *args)
     if (!parse_plan(given, &plan))
         return NULL;
     Py_ssize_t n = PyTuple_GET_SIZE(payloads);
-    Value *values = PyMem_New(Value, (size_t)n * count_values(&plan));
+    int fits = (size_t)n <= PY_SSIZE_T_MAX / sizeof(Value) / count_values(&plan);
+    Value *values = fits ? PyMem_New(Value, (size_t)n * count_values(&plan)) : NULL;
     if (values == NULL)
         return PyErr_NoMemory();
     PyObject *line = read_all(&plan, payloads, spell, values);

@@ -12,10 +12,12 @@ hex_digit(unsigned char c)
         return c - '0';
     if (c >= 'a' && c <= 'f')
         return c - 'a' + 10;
+    if (c >= 'A' && c <= 'F')
+        return c - 'A' + 10;
     return -1;
 }
 
-/* Bytes of a UUID in its canonical spelling: small letters, four hyphens. */
+/* Bytes of a UUID that is spelled with four hyphens. */
 Verdict
 parse_uuid(const uint8_t *text, size_t n, uint8_t out[UUID_BYTES])
 {
@@ -36,12 +38,18 @@ parse_uuid(const uint8_t *text, size_t n, uint8_t out[UUID_BYTES])
     return TAKEN;
 }
 
+/* The same of a text that stays as it is, so that it must be the canonical spelling, of small letters. */
 Verdict
 read_uuid(PyObject *value, uint8_t out[UUID_BYTES])
 {
     if (!PyUnicode_CheckExact(value) || !PyUnicode_IS_COMPACT_ASCII(value))
         return ODD;
-    return parse_uuid(PyUnicode_1BYTE_DATA(value), (size_t)PyUnicode_GET_LENGTH(value), out);
+    const uint8_t *text = PyUnicode_1BYTE_DATA(value);
+    size_t n = (size_t)PyUnicode_GET_LENGTH(value);
+    for (size_t at = 0; at < n; at++)
+        if (text[at] >= 'A' && text[at] <= 'F')
+            return ODD;
+    return parse_uuid(text, n, out);
 }
 
 /* Spell 128 bits that stand in two halves. */

@@ -88,7 +88,9 @@ policy, what is under the key of the list itself, verbs, scores, sources and tot
 for a value that is absent."""
 
 _KEYS: Final = tuple(KNOWN)
-_Ended: Any = (bytes, bytes, int, int, bool | None, str | None, int)
+_TraceId: Any = Annotated[bytes, msgspec.Meta(min_length=16, max_length=16)]
+_SpanId: Any = Annotated[bytes, msgspec.Meta(min_length=8, max_length=8)]
+_Ended: Any = (_TraceId, _SpanId, int, int, bool | None, str | None, int)
 _Form: Any = tuple[Literal[ORDER], *_Ended, *KNOWN.values()]  # pyright: ignore[reportInvalidTypeArguments] - made at run time
 _decode: Final[Callable[[bytes], tuple[Any, ...]]] = msgspec.msgpack.Decoder(_Form).decode
 _encode: Final = msgspec.msgpack.Encoder().encode
