@@ -218,6 +218,46 @@ def test_the_size_limit(folder: Path, new_spool: Callable[..., Spool]) -> None:
     assert refusal(spool, b"") == Refusal.SPOOL_FULL
 
 
+def test_processes_that_live_shortly(folder: Path, new_spool: Callable[..., Spool]) -> None:
+    """However many follow each other, none of which looks at the folder again, they stay within the limit together."""
+    kept = 0
+    for number in range(40):
+        spool = new_spool(max_bytes=20_000)
+        kept += not refusal(spool, b"x" * 1_000)
+        spool.close()
+        assert sum(path.stat().st_size for path in folder.rglob("*.spool")) <= 20_000, number
+    assert 15 <= kept < 20
+
+
+def test_a_folder_within_the_one_that_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, new_spool: Callable[..., Spool]
+) -> None:
+    """A process that changes its folder keeps its spool where it was: none is refused, and all of it is found."""
+    monkeypatch.chdir(tmp_path)
+    spool = Spool(Path("state") / "spool", max_bytes=PLENTY, segment_bytes=100)
+    spool.append(numbered(0))
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    for number in range(1, 9):
+        spool.append(numbered(number))
+    assert [number_of(payload) for payload in drained(spool)] == list(range(9))
+    spool.append(numbered(9))
+    spool.close()
+    assert adopted(new_spool()) == [numbered(9)]
+
+
+def test_a_process_whose_folder_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder that was named within one that is gone is refused with every record, and nothing is raised before."""
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    spool = Spool(Path("spool"), max_bytes=PLENTY)
+    assert refusal(spool, numbered(0)) == Refusal.SPOOL_UNWRITABLE
+    spool.close()
+    monkeypatch.chdir(tmp_path)
+
+
 def test_a_record_of_any_size(new_spool: Callable[..., Spool]) -> None:
     """Records from nothing to 16 MiB are kept, beyond the size of a segment and of a batch; a longer one is refused."""
     spool = new_spool(segment_bytes=1_000)

@@ -105,7 +105,8 @@ class SpoolAgainstList(RuleBasedStateMachine):
     @rule()
     def start(self) -> None:
         """Another process."""
-        self.living.append(_Process(Spool(self.folder, max_bytes=_PLENTY, segment_bytes=self.segment_bytes)))
+        spool = Spool(self.folder, max_bytes=_PLENTY, segment_bytes=self.segment_bytes)
+        self.living.append(_Process(spool, others=self._bytes_beside(None)))
 
     @rule(draw=st.data(), sizes=st.lists(st.integers(0, 300), min_size=1, max_size=8))
     def append(self, draw: st.DataObject, sizes: list[int]) -> None:
@@ -160,9 +161,11 @@ class SpoolAgainstList(RuleBasedStateMachine):
         process = draw.draw(st.sampled_from(self.living))
         what(process.spool)
         if what is Spool.refresh:
-            own = process.spool._home.path if process.spool._home else None
-            folders = [*owners_in(self.folder), self.folder / ASIDE]
-            process.others = sum(_bytes_of(folder) for folder in folders if folder != own and folder.is_dir())
+            process.others = self._bytes_beside(process.spool._home.path if process.spool._home else None)
+
+    def _bytes_beside(self, own: Path | None) -> int:
+        folders = [*owners_in(self.folder), self.folder / ASIDE]
+        return sum(_bytes_of(folder) for folder in folders if folder != own and folder.is_dir())
 
     @rule(draw=st.data())
     def adopt(self, draw: st.DataObject) -> None:

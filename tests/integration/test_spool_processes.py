@@ -334,10 +334,39 @@ def test_a_thread_that_died_in_it(spool: Spool, monkeypatch: pytest.MonkeyPatch)
     try:
         assert held.wait(60)
         assert refusal(spool, b"1") == Refusal.SPOOL_UNWRITABLE
+        # Nobody waits as long a second time, and what only looks does not wait at all.
+        monkeypatch.setattr(spool._chain, "patient", None)
+        assert refusal(spool, b"2") == Refusal.SPOOL_UNWRITABLE
+        assert spool.waiting().records == 1
     finally:
         done.set()
         thread.join()
-    assert not refusal(spool, b"2")
+    assert not refusal(spool, b"3")
+    monkeypatch.setattr(spool._chain, "patient", patient(spool._chain.lock))
+    assert not refusal(spool, b"4")
+    assert drained(spool) == [b"0", b"3", b"4"]
+
+
+def test_the_end_of_a_spool_whose_disk_hangs(spool: Spool, monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    """A thread that the disk holds up has the lock: closing comes to its end, and leaves everything as it is."""
+    monkeypatch.setattr(spool._chain, "patient", patient(spool._chain.lock, 0.05))
+    spool.append(b"0")
+    held, done = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with spool._chain.lock:
+            held.set()
+            done.wait(60)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    try:
+        assert held.wait(60)
+        spool.close()
+        assert [record.payload for record in look(folder)] == [b"0"]
+    finally:
+        done.set()
+        thread.join()
 
 
 def _is_open(fd: int) -> bool:

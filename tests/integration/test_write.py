@@ -6,7 +6,8 @@ import random
 from collections.abc import AsyncIterator, Callable, Coroutine, Generator
 from functools import partial
 from itertools import count, pairwise
-from typing import Any
+from typing import Any, Final
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -58,6 +59,28 @@ async def test_retries_and_overlapping_batches_give_one_row_each(pg: Database, w
         came, stored = came + len(batch), stored + written.stored
     assert came > stored == await pg.fetchval(_COUNT)
     assert stored == await pg.fetchval("SELECT count(DISTINCT event_id) FROM agent.intent_events")
+
+
+_TELLS: Final = """
+CREATE TABLE public.seen (setting text);
+GRANT INSERT ON public.seen TO PUBLIC;
+CREATE FUNCTION public.tell() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN INSERT INTO public.seen VALUES (current_setting('synchronous_commit')); RETURN NULL; END $$;
+CREATE TRIGGER tell AFTER INSERT ON agent.intent_events FOR EACH STATEMENT EXECUTE FUNCTION public.tell()
+"""
+
+
+@pytest.mark.parametrize(("given", "seen"), [("off", "on"), ("local", "local"), ("remote_apply", "remote_apply")])
+async def test_a_commit_that_outlives_the_server(pg: Database, writer_dsn: str, given: str, seen: str) -> None:
+    """What a role has switched off for speed is on while records are stored, and what is stricter stays."""
+    await pg.execute(_TELLS)
+    await pg.execute(f"ALTER ROLE {urlsplit(writer_dsn).username} SET synchronous_commit = {given}")
+    writer = Writer(writer_dsn, door="exporter", timeout_s=_TIMEOUT_S)
+    for batch in (utterances(0, 3), utterances(2, 5)):  # straight, then through the stage
+        await writer.write(batch)
+    await writer.close()
+    assert {row["setting"] for row in await pg.fetch("SELECT setting FROM public.seen")} == {seen}
+    assert await pg.fetchval(_COUNT) == 5
 
 
 async def test_the_same_row_twice_in_a_batch(pg: Database, writer: Writer) -> None:

@@ -76,7 +76,10 @@ class IntentEventsSpanProcessor(SpanProcessor):
         self._service_name: str | None = None
         self._stopped = self._retired = False
         self._left_over = False
-        self._folder = folder = settings.spool_folder() if spool_dir is None else Path(spool_dir)
+        folder = settings.spool_folder() if spool_dir is None else Path(spool_dir)
+        with suppress(OSError):  # the folder that the process is in is gone: append() says so of one within
+            folder = folder.absolute()  # or it would be another one after a chdir()
+        self._folder = folder
         self._database = self._place()
         self._spool = self._make_spool()
         self._metrics = ProcessorMetrics(

@@ -3,7 +3,7 @@
 
 try:
     from intent_events.native._native import (
-        FORM_2,  # counted on with how the functions are called: a checkout may be newer than what was built in it
+        form_2,  # counted on with how the functions are called: a checkout may be newer than what was built in it
         mask_words,
         pack_payload,
         pack_rows,
@@ -11,6 +11,6 @@ try:
         spell_uuid,
     )
 except ImportError:  # there was no compiler when it was installed, or it is of another form
-    FORM_2 = mask_words = pack_payload = pack_rows = plain_attributes = spell_uuid = None
+    form_2 = mask_words = pack_payload = pack_rows = plain_attributes = spell_uuid = None
 
-__all__ = ["FORM_2", "mask_words", "pack_payload", "pack_rows", "plain_attributes", "spell_uuid"]
+__all__ = ["form_2", "mask_words", "pack_payload", "pack_rows", "plain_attributes", "spell_uuid"]

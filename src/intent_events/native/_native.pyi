@@ -3,7 +3,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
-FORM_2: int
+form_2: int
 
 def mask_words(
     words: dict[str, int],

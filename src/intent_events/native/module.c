@@ -16,7 +16,7 @@ static PyMethodDef methods[] = {
 static int
 say_form(PyObject *module)
 {
-    return PyModule_AddIntConstant(module, "FORM_2", 2);
+    return PyModule_AddIntConstant(module, "form_2", 2);
 }
 
 static PyModuleDef_Slot slots[] = {

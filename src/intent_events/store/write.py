@@ -270,7 +270,7 @@ class Writer:
     async def _transaction(self) -> AsyncGenerator[asyncpg.Connection]:
         """All or nothing. The driver's own would wait without bound for a server that does not answer."""
         connection = await self._connected()
-        await connection.execute("BEGIN", timeout=self._timeout_s)
+        await connection.execute(_BEGIN, timeout=self._timeout_s)
         try:
             yield connection
         except _PERMANENT:  # the connection is sound; after any other error it is closed, which rolls back too
@@ -330,6 +330,12 @@ class Writer:
     async def _insert_dead(self, connection: asyncpg.Connection, letters: Iterable[tuple[Any, ...]]) -> None:
         await connection.executemany(_DEAD_LETTER, letters, timeout=self._timeout_s)
 
+
+_BEGIN: Final = """
+BEGIN;
+-- Whoever is told of a COMMIT gives its copy up, so it must outlive the server: many a role for telemetry has this off.
+SELECT set_config('synchronous_commit', 'on', true) WHERE current_setting('synchronous_commit') = 'off'
+"""
 
 _DEAD_LETTER: Final = """
 INSERT INTO agent.dead_letters

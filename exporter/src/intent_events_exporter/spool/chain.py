@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 
 from intent_events_exporter.spool.file import Segment
 from intent_events_exporter.spool.folder import set_aside
-from intent_events_exporter.spool.patience import patient
+from intent_events_exporter.spool.patience import IMPATIENCE_S, patient
 from intent_events_exporter.spool.refusal import refused
 
 _CHUNK_A_RECORD: Final = 2 << 10
@@ -52,13 +52,25 @@ class Chain:
     Attributes:
         lock: re-entrant, since append() may interrupt itself.
         patient: the same, with a bound on the wait.
+        impatient: the same with a lower one, for when its disk hangs.
         segments: oldest first.
         active: the one that grows; None when none does.
         size: bytes of all segments.
         records: appended and not released, as far as they were counted here.
     """
 
-    __slots__ = ("_durable", "_folder", "_under_way", "active", "lock", "patient", "records", "segments", "size")
+    __slots__ = (
+        "_durable",
+        "_folder",
+        "_under_way",
+        "active",
+        "impatient",
+        "lock",
+        "patient",
+        "records",
+        "segments",
+        "size",
+    )
 
     def __init__(self, folder: Path, segments: list[Segment], *, durable: bool = False) -> None:
         """Begin with these segments.
@@ -70,6 +82,7 @@ class Chain:
         """
         self.lock = RLock()
         self.patient = patient(self.lock)
+        self.impatient = patient(self.lock, IMPATIENCE_S)
         self.segments = segments
         self.active: Segment | None = None
         self.size = 0
@@ -146,9 +159,9 @@ class Chain:
             return all(self._is_done(segment) for segment in self.segments)
 
     def waiting_bytes(self) -> int:
-        """Bytes that are not released."""
-        with self.lock:
-            return sum(max(segment.size - segment.cursor, 0) for segment in self.segments if not segment.gone)
+        """Bytes that are not released. Without the lock, which somebody may have whom the disk holds up."""
+        segments = tuple(self.segments)
+        return sum(max(segment.size - segment.cursor, 0) for segment in segments if not segment.gone)
 
     def let_go(self) -> None:
         """Close everything, and have nothing to read or to append to."""

@@ -9,6 +9,9 @@ from typing import Any, Final, cast
 PATIENCE_S: Final = 5.0
 """How long an append waits for a disk that hangs, or for a thread that died in it."""
 
+IMPATIENCE_S: Final = 0.001
+"""How long the next ones wait."""
+
 
 def patient(lock: RLock, at_most_s: float = PATIENCE_S) -> AbstractContextManager[bool]:
     """A context that holds the lock; what it gives is whether it got it in time.

@@ -70,17 +70,22 @@ class Spool:
             fsync: when records are made to survive a loss of power.
             segment_bytes: size from which on another file is begun; at most a quarter of ``max_bytes`` counts.
         """
+        with suppress(OSError):  # the folder that the process is in is gone: append() says so of one within
+            folder = folder.absolute()  # or it would be another one after a chdir()
         self._folder = folder
         self._fsync = fsync
         self._always = fsync is Fsync.ALWAYS
         self._segment_bytes = segment_bytes
         self._others = 0
+        self._hangs = False
         self.max_bytes = max_bytes
         self._adopted: WeakSet[Orphans] = WeakSet()
         self._left_alone: set[str] = set()
         self._database: str | None = None
         self._closed = False
         self._begin()
+        self._others = self._measured()  # a process may live so shortly that it never looks again
+        self.max_bytes = max_bytes
         forget = WeakMethod(self._forget)
         os.register_at_fork(after_in_child=lambda: (method := forget()) and method())
 
@@ -124,12 +129,14 @@ class Spool:
         chain = self._chain
         taken = False
         try:
-            with chain.patient as taken:
+            # Once the disk has been waited for, the next records are not held up as well.
+            with chain.impatient if self._hangs else chain.patient as taken:
                 if taken:
                     self._append(chain, frame, size)
         except RuntimeError:  # it was not taken in time, so it cannot be released; or the block's own
             if taken:
                 raise
+        self._hangs = not taken
         if not taken:
             raise SpoolError(Refusal.SPOOL_UNWRITABLE, "the spool is busy: its disk hangs, or a thread died in it")
 
@@ -216,9 +223,7 @@ class Spool:
         elif active is not None and active.unlinked():
             self._swap_here()
         chain.tidy()
-        with suppress(OSError):  # not ours to read, as append() says; what was seen last holds
-            others = (owner for owner in owners_in(self._folder) if home is None or owner != home.path)
-            self._others = sum(map(bytes_in, others)) + bytes_in(self._folder / ASIDE)
+        self._others = self._measured()
         self.max_bytes = self._max_bytes
 
     def adopt(self, passed_over: Container[str] = ()) -> Orphans | None:
@@ -245,10 +250,13 @@ class Spool:
     def close(self) -> None:
         """Take no more records. What is not released is left to an adopter. Any number of times."""
         chain, home = self._chain, self._home
-        with chain.lock:
-            self._closed = True
-            self._problem = SpoolError(Refusal.SPOOL_UNWRITABLE, "the spool is closed")
-            chain.active = None
+        try:
+            with chain.patient:
+                self._closed = True
+                self._problem = SpoolError(Refusal.SPOOL_UNWRITABLE, "the spool is closed")
+                chain.active = None
+        except RuntimeError:  # its disk hangs, and whoever waits for that has the lock: all is left as it is
+            return
         chain.tidy()
         chain.let_go()
         if home is not None:
@@ -264,10 +272,21 @@ class Spool:
     def _forget(self) -> None:
         """Leave everything to the parent; for a forked child."""
         inherited = self._chain
+        self._others += inherited.size
+        self.max_bytes = self._max_bytes
         self._begin()
         inherited.let_go()
         for orphans in self._adopted:
             orphans.let_go()
+
+    def _measured(self) -> int:
+        """Bytes that other processes have in the folder."""
+        home = self._home
+        try:
+            others = [owner for owner in owners_in(self._folder) if home is None or owner != home.path]
+            return sum(map(bytes_in, others)) + bytes_in(self._folder / ASIDE)
+        except OSError:  # not ours to read, as append() says; what was seen last holds
+            return self._others
 
     def _make_home(self) -> Home:
         home = Home.make(self._folder)
