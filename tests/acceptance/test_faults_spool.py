@@ -16,13 +16,14 @@ import pytest
 from intent_events_exporter.spool.folder import ASIDE
 from intent_events_exporter.spool.segment import CURSOR_AT, HEADER_BYTES, parse
 from support.hosts import (
-    NO_ADDRESS,
+    NOWHERE,
     Host,
     accounted,
     all_stored,
     counted,
     drained_by_another,
     handled,
+    left_for_anybody,
     reconciled,
     started_family,
 )
@@ -146,10 +147,11 @@ def test_a_folder_that_somebody_removes(pg: Database, proxy: Proxy, tmp_path: Pa
 
 def left_behind(folder: Path, spool: Path, n: int) -> Path:
     """Let a host die that has stored nothing; the one segment that it leaves."""
-    with Host(folder, NO_ADDRESS) as host:
+    with Host(folder, NOWHERE) as host:
         host.say(n)
         assert host.end("_exit") == 0
     (segment,) = spool.glob("*/*.spool")
+    left_for_anybody(segment)
     return segment
 
 

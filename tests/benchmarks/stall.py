@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 
 from benchmarks.writer import run
 from intent_events.demo.postgres import EmbeddedPostgres
-from support.hosts import NO_ADDRESS, Host
+from support.hosts import NOWHERE, Host, left_for_anybody
 from support.priority import last
 from support.proxy import COMMIT, Proxy
 
@@ -127,10 +127,11 @@ def _left_behind(scene: Scene) -> None:
     """Another process is killed in the middle of its work; what it leaves has been damaged."""
     of_others = set(scene.spool.glob("*/*.spool"))
     spool = {"INTENT_EVENTS_SPOOL_DIR": str(scene.spool)}
-    with TemporaryDirectory() as folder, Host(Path(folder), NO_ADDRESS, spool) as other:
+    with TemporaryDirectory() as folder, Host(Path(folder), NOWHERE, spool) as other:
         other.say(_SOME * 5)
         left = set(scene.spool.glob("*/*.spool")) - of_others
     for segment in left:
+        left_for_anybody(segment)
         data = bytearray(segment.read_bytes())
         for at in range(_ROW_BYTES, len(data), len(data) // 5):
             data[at] ^= 0xFF

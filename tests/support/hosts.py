@@ -55,8 +55,8 @@ _FAULTS: Final = [Path(name).absolute() for name in [os.environ.get("INTENT_EVEN
 _END_S: Final = 60.0
 
 
-NO_ADDRESS: Final = ""
-"""Of a host that stores nothing, and whose records anybody may store."""
+NOWHERE: Final = "postgresql://127.0.0.1:1/nowhere"
+"""Address of a host that stores nothing."""
 
 
 def environment(dsn: str, more: Mapping[str, str]) -> dict[str, str]:
@@ -402,6 +402,11 @@ def reconciled(database: Database) -> Sums:
     now = datetime.now(UTC)
     window = Window(since=now - timedelta(days=1), until=now + timedelta(minutes=1))
     return run_apart(reconcile(database.dsn, window, Spooled)).total
+
+
+def left_for_anybody(segment: Path) -> None:
+    """Let any process store what is in a folder, as it may what an earlier version left."""
+    segment.with_name("database").unlink(missing_ok=True)
 
 
 def drained_by_another(dsn: str, spool: Path, timeout_s: float = 60.0) -> None:
