@@ -22,7 +22,7 @@ from intent_events.errors import IntentEventsError, SettingsError
 from intent_events.review.report import report
 from intent_events.review.windows import Window
 from intent_events.semconv import Outcome
-from intent_events.store.connect import shown
+from intent_events.store.connect import place_of, shown
 
 if TYPE_CHECKING:
     from intent_events.demo.run import Tally
@@ -75,7 +75,8 @@ def demo(
         typer.Option(
             envvar="INTENT_EVENTS_DSN",
             metavar="DSN",
-            help="Postgres to use. The demo starts one of its own, and stops it again, if not set.",
+            help="Postgres to use: it is migrated, and the demo's rows stay there, marked synthetic. If not set, the demo "
+            "starts one of its own, and stops it again.",
         ),
     ] = None,
 ) -> None:
@@ -121,6 +122,7 @@ def _run(address: str, registry: Path | None, utterances: Path | None, endpoint:
 @contextmanager
 def _database(dsn: str | None, err: Console) -> Generator[str]:
     if dsn:
+        err.print(f"using {place_of(dsn)}: it is migrated, and the demo's rows stay there", style="dim", markup=False)
         yield dsn
         return
     from intent_events.demo.postgres import EmbeddedPostgres  # noqa: PLC0415 - its wheel may be missing
