@@ -392,7 +392,7 @@ def test_there_is_no_way_back() -> None:
 
 def test_an_unknown_revision_is_refused() -> None:
     """--since with a revision that does not exist names those that do."""
-    with pytest.raises(PermanentError, match=f"no revision '7': there are {', '.join(revisions.all_revisions())}$"):
+    with pytest.raises(SettingsError, match=f"no revision '7': there are {', '.join(revisions.all_revisions())}$"):
         migration_sql("7")
 
 

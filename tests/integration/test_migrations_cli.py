@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -73,7 +75,7 @@ def test_sql_needs_no_database() -> None:
     assert (result.exit_code, result.stderr) == (0, "")
     assert result.stdout.startswith("BEGIN;\n")
     assert result.stdout.endswith("COMMIT;\n")
-    assert run("--sql", "--since", "7").exit_code == 3
+    assert run("--sql", "--since", "7").exit_code == 2
 
 
 def test_every_flag_names_its_variable() -> None:
@@ -81,3 +83,11 @@ def test_every_flag_names_its_variable() -> None:
     text = run("--help", COLUMNS="200", TERM="dumb").stdout
     for flag in ("DSN", "MIGRATE_SQL", "MIGRATE_SINCE", "MIGRATE_CHECK"):
         assert f"INTENT_EVENTS_{flag}" in text
+
+
+def test_without_the_command_line() -> None:
+    """Where the core alone is installed, the command names the extra, with the exit code of wrong use."""
+    code = "import sys; sys.modules['typer'] = None; from intent_events.cli.main import run; run()"
+    ran = subprocess.run([sys.executable, "-c", code, "migrate"], capture_output=True, text=True, check=False)
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert ran.stderr == "intent-events: the command line needs typer: pip install 'intent-events[cli]'\n"

@@ -75,8 +75,8 @@ def demo(
         typer.Option(
             envvar="INTENT_EVENTS_DSN",
             metavar="DSN",
-            help="Postgres to use: it is migrated, and the demo's rows stay there, marked synthetic. If not set, the demo "
-            "starts one of its own, and stops it again.",
+            help="Postgres to use: it is migrated, and the demo's rows stay there, marked synthetic. Without it the "
+            "demo starts one of its own, and stops it again.",
         ),
     ] = None,
 ) -> None:

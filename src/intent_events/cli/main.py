@@ -11,5 +11,6 @@ def run() -> None:
     except ModuleNotFoundError as error:  # the core was installed without its command line
         if error.name is None or error.name.partition(".")[0] == "intent_events":
             raise
-        sys.exit(f"intent-events: the command line needs {error.name}: pip install 'intent-events[cli]'")
+        sys.stderr.write(f"intent-events: the command line needs {error.name}: pip install 'intent-events[cli]'\n")
+        sys.exit(2)  # as other wrong use: 1 would be what a check has found
     app()

@@ -16,7 +16,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
-from intent_events.errors import PermanentError, RetryableError, StoreError, UnavailableError
+from intent_events.errors import PermanentError, RetryableError, SettingsError, StoreError, UnavailableError
 from intent_events.store.connect import UNASKABLE, connect, disconnect, place_of, unavailable
 from intent_events.store.revisions import alembic_config, all_revisions
 
@@ -149,10 +149,10 @@ def migration_sql(since: str | None = None) -> str:
         since: revision that the database is at; None for one that was never migrated.
 
     Raises:
-        PermanentError: there is no such revision.
+        SettingsError: there is no such revision.
     """
     if since is not None and since not in all_revisions():
-        raise PermanentError(f"no revision {since!r}: there are {', '.join(all_revisions())}")
+        raise SettingsError(f"no revision {since!r}: there are {', '.join(all_revisions())}")
     script = StringIO()
     config = alembic_config()
     config.output_buffer = script
