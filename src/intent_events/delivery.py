@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from logging import getLogger
 from threading import Event, RLock
-from typing import Final
+from typing import Final, NamedTuple
 from uuid import UUID
 from weakref import ref
 
@@ -100,15 +100,29 @@ class Delivery:
         return waiters
 
 
+class Drops(NamedTuple):
+    """Numbered records of this process that were dropped and are neither rows nor dead letters.
+
+    Attributes:
+        counts: how many, by reason.
+        numbers: which ones, by reason: ranges, first and last, in order. The lowest may be left out.
+    """
+
+    counts: dict[str, int]
+    numbers: dict[str, list[tuple[int, int]]]
+
+
 _LOGGER: Final = getLogger("intent_events")
 _lock = RLock()
 """Re-entrant: a garbage collection may end a wait, which takes it, on the thread that has it."""
 _ending: Final[dict[str, Delivery]] = {}
 _live: Final[dict[int, ref[Delivery]]] = {}
-_dropped: Final[dict[int, str]] = {}
+_dropped: Final[dict[int, tuple[str, int]]] = {}
 _long_dropped: Final[Counter[str]] = Counter()
 _MOST_DROPPED: Final = 10_000
 """Dropped records that are remembered by their keys, since another door may store them; the oldest are only counted."""
+_MOST_RANGES: Final = 1_000
+"""Ranges of dropped numbers that are told, since each heartbeat holds them; the lowest are only counted."""
 _FEW: Final = 1024
 _sweep_at = _FEW
 
@@ -193,22 +207,33 @@ def settle_keys(keys: Iterable[int], *, committed: bool, refused: bool = False) 
                 _LOGGER.warning("intent-events: whoever waited for a record failed (%s)", type(error).__name__)
 
 
-def drop(key: int, reason: str) -> None:
+def drop(key: int, reason: str, number: int) -> None:
     """Say that one door has dropped a numbered record of this process; another may store it yet.
 
     Args:
         key: its id.
         reason: why.
+        number: its number.
     """
-    _dropped[key] = reason
+    _dropped[key] = reason, number
     if len(_dropped) > _MOST_DROPPED:  # two threads may come here: a key is taken out by one of them
         oldest = tuple(_dropped)[: _MOST_DROPPED // 2]
-        _long_dropped.update([gone for each in oldest if (gone := _dropped.pop(each, None)) is not None])
+        _long_dropped.update([gone[0] for each in oldest if (gone := _dropped.pop(each, None)) is not None])
 
 
-def dropped() -> dict[str, int]:
-    """How many numbered records of this process were dropped and are neither rows nor dead letters, by reason."""
-    return dict(_long_dropped + Counter(tuple(_dropped.values())))
+def dropped() -> Drops:
+    """What was dropped until now and nobody has stored, as far as this process knows: another one may have."""
+    known = tuple(_dropped.values())
+    ranges: list[tuple[str, int, int]] = []
+    for number, reason in sorted((number, reason) for reason, number in known):
+        if ranges and ranges[-1][0] == reason and ranges[-1][2] == number - 1:
+            ranges[-1] = reason, ranges[-1][1], number
+        else:
+            ranges.append((reason, number, number))
+    numbers: dict[str, list[tuple[int, int]]] = {}
+    for reason, first, last in ranges[-_MOST_RANGES:]:
+        numbers.setdefault(reason, []).append((first, last))
+    return Drops(dict(_long_dropped + Counter(reason for reason, _ in known)), numbers)
 
 
 def _begin_anew() -> None:

@@ -84,7 +84,8 @@ async def test_the_ledger_tells_what_the_model_says(pg: Database, seed: int) -> 
     for place in range(8):
         steps = [(chance.choice(STEPS), chance.randrange(10_000)) for _ in range(chance.randrange(60))]
         host = chance.choice([HERE, "elsewhere"])
-        history = live(steps, killed=chance.random() < 0.5, host=host, emitter=UUID(int=place + 1))
+        told = chance.choice([None, None, 0, 2])
+        history = live(steps, killed=chance.random() < 0.5, host=host, emitter=UUID(int=place + 1), told=told)
         history.lose(chance.randrange(60) for _ in range(chance.randrange(6)))
         histories.append(history)
     await put(pg, *histories)
@@ -183,12 +184,13 @@ async def test_a_heartbeat_needs_insert_only_and_is_stored_once(pg: Database, wr
     connection = await connect(writer_dsn, timeout_s=30)
     emitter = uuid4()
     beat = heartbeat(emitter, host="a\x00b", service_name="\ud800", emitted=7, dropped={"disk_full": 2, "\x00": 1})
+    beat = beat._replace(dropped_numbers={"disk_full": [(2, 2), (4, 6)], "spool_full": []})
     await write_heartbeat(connection, beat, timeout_s=30)
     await write_heartbeat(connection, beat._replace(emitted=8), timeout_s=30)
     await disconnect(connection)
     [row] = await pg.fetch("SELECT * FROM agent.emitters")
     assert (row["emitter_id"], row["beat"], row["emitted"], row["host"], row["pid"]) == (emitter, 1, 7, "ab", None)
-    assert row["dropped"] == '{"?": 1, "disk_full": 2}'
+    assert row["dropped"] == '{"?": 1, "disk_full": 2, "disk_full 2 4-6": 0}'
     assert row["service_name"] == "?"
     assert row["at"] == row["started_at"] == START
     assert row["received_at"] > START

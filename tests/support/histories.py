@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Lives of a process that records, and what they leave behind: the model that the loss ledger is held against."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -24,6 +25,8 @@ class History:
         rows: number and time of its rows; a number of None is that of a forked child's copy.
         letters: number and time of its dead letters.
         waiting: numbers in its spool.
+        dropped: numbers that it dropped, with the reason.
+        told: how many of these its heartbeats tell, the highest; None tells all, 0 is an earlier version.
         lost: numbers that were given and are nowhere, without anybody having said so.
     """
 
@@ -36,7 +39,8 @@ class History:
     rows: list[tuple[int | None, datetime]] = field(default_factory=list[tuple[int | None, datetime]])
     letters: list[tuple[int, datetime]] = field(default_factory=list[tuple[int, datetime]])
     waiting: dict[int, datetime] = field(default_factory=dict[int, datetime])
-    dropped: dict[str, int] = field(default_factory=dict[str, int])
+    dropped: dict[int, tuple[str, datetime]] = field(default_factory=dict[int, tuple[str, datetime]])
+    told: int | None = None
     beats: list[Beat] = field(default_factory=list[Beat])
     lost: set[int] = field(default_factory=set[int])
 
@@ -58,7 +62,33 @@ class History:
     def drop(self, reason: str) -> None:
         """Record something that the spool refuses."""
         self.emitted += 1
-        self.dropped[reason] = self.dropped.get(reason, 0) + 1
+        self.dropped[self.emitted] = reason, self.now
+
+    def leak(self, choice: int) -> None:
+        """Store one of those that were dropped, by a door in another process: nobody here hears of it."""
+        numbers = sorted(self.dropped.keys() - {number for number, _ in self.rows})
+        if numbers:
+            number = numbers[choice % len(numbers)]
+            self.rows.append((number, self.dropped[number][1]))
+
+    def leak_here(self, choice: int) -> None:
+        """The same by a door in this process, which takes the drop back."""
+        numbers = sorted(self.dropped.keys() - {number for number, _ in self.rows})
+        if numbers:
+            number = numbers[choice % len(numbers)]
+            self.rows.append((number, self.dropped.pop(number)[1]))
+
+    def counts(self) -> dict[str, int]:
+        """How many it has dropped, by reason."""
+        return dict(Counter(reason for reason, _ in self.dropped.values()))
+
+    def numbers(self) -> dict[str, tuple[tuple[int, int], ...]]:
+        """Which ones, as far as its heartbeats tell."""
+        numbers = sorted(self.dropped)[0 if self.told is None else max(len(self.dropped) - self.told, 0) :]
+        by_reason: dict[str, list[int]] = {}
+        for number in numbers:
+            by_reason.setdefault(self.dropped[number][0], []).append(number)
+        return {reason: tuple(ranges_of(each)) for reason, each in by_reason.items()}
 
     def fork_copy(self) -> None:
         """Record something that a forked child, whose copy has no number, stores first."""
@@ -96,14 +126,22 @@ class History:
                 version="1.0",
                 emitted=self.emitted,
                 spooled=len(self.waiting),
-                dropped=dict(self.dropped),
+                dropped=self.counts(),
+                dropped_numbers=self.numbers(),
             )
         )
 
+    def has_told(self) -> bool:
+        """Whether its last heartbeat says what it has dropped by now."""
+        if not self.beats:
+            return not self.dropped
+        return (self.beats[-1].dropped, self.beats[-1].dropped_numbers) == (self.counts(), self.numbers())
+
     def lose(self, numbers: Iterable[int]) -> None:
-        """Remove rows, dead letters and spooled records of these numbers."""
+        """Remove rows, dead letters and spooled records of these numbers; what it has dropped is explained still."""
         lost = set(numbers)
-        self.lost |= lost & (set(self.waiting) | {number for number, _ in [*self.rows, *self.letters] if number})
+        there = set(self.waiting) | {number for number, _ in [*self.rows, *self.letters] if number}
+        self.lost |= (lost & there) - self.dropped.keys()
         self.rows = [row for row in self.rows if row[0] not in lost]
         self.letters = [letter for letter in self.letters if letter[0] not in lost]
         self.waiting = {number: at for number, at in self.waiting.items() if number not in lost}
@@ -143,7 +181,8 @@ class History:
         dead = numbers & {number for number, _ in self.letters} - stored
         holes = numbers - stored - dead
         waiting = {number for first, last in claim.spooled for number in range(first, last + 1)}
-        nowhere = holes - waiting
+        said = {number for first, last in claim.dropped for number in range(first, last + 1)}
+        nowhere = holes - waiting - said
         gaps = ranges_of(number for number in nowhere if number <= claim.due)
         return Tally(
             stored=len(stored),
@@ -154,6 +193,7 @@ class History:
             unnumbered=sum(1 for number, _ in self.rows if number is None),
             gap_ranges=len(gaps),
             gaps=tuple(gaps[:GAPS_SHOWN]),
+            dropped=tuple(ranges_of((holes - waiting) & said)),
         )
 
 
@@ -171,15 +211,20 @@ def ranges_of(numbers: Iterable[int]) -> Ranges:
 Step = tuple[str, int]
 """What happens next, and a number that it takes: which record, or how many seconds."""
 
-STEPS = ("emit", "emit", "emit", "store", "store", "bury", "drop", "fork_copy", "beat", "wait", "step_clock")
+STEPS = (
+    *("emit", "emit", "emit", "store", "store", "bury", "drop", "leak", "leak_here"),
+    *("fork_copy", "beat", "wait", "step_clock"),
+)
 
 
-def live(steps: Sequence[Step], *, killed: bool, host: str = HERE, emitter: UUID = EMITTER) -> History:
-    """Live a life; at its end the process lives, or has been dead for ten minutes.
+def live(
+    steps: Sequence[Step], *, killed: bool, host: str = HERE, emitter: UUID = EMITTER, told: int | None = None
+) -> History:
+    """Live a life; at its end the process lives, or has been dead for hours.
 
     A process that is killed has told of everything that it dropped: what it had no time to tell of is a loss.
     """
-    history = History(emitter=emitter, host=host, in_order=killed and host != HERE)
+    history = History(emitter=emitter, host=host, in_order=killed and host != HERE, told=told)
     for name, number in steps:
         match name:
             case "wait":
@@ -188,14 +233,14 @@ def live(steps: Sequence[Step], *, killed: bool, host: str = HERE, emitter: UUID
                 history.clock = timedelta(minutes=number % 200 - 100)
             case "drop":
                 history.drop("disk_full" if number % 2 else "spool_full")
-            case "store" | "bury":
+            case "store" | "bury" | "leak" | "leak_here":
                 getattr(history, name)(number)
             case _:
                 getattr(history, name)()
     if killed:
-        if history.dropped != (history.beats[-1].dropped if history.beats else {}):
+        if not history.has_told():
             history.beat()
-        history.wait(60 * 60)
+        history.wait(3 * 60 * 60)  # later than its clock can have been, or a record would be a sign of life
     elif not history.beats or history.true_time - history.beats[-1].received_at > timedelta(minutes=1):
         history.beat()
     return history

@@ -174,31 +174,43 @@ def test_what_one_door_gives_up_another_may_have() -> None:
 def test_what_one_door_drops_another_may_store() -> None:
     """A dropped record counts by its reason until it is a row or a dead letter, even if another door gives it up."""
     for key, reason in ((1, "spool_full"), (2, "spool_full"), (3, "disk_full"), (3, "disk_full")):
-        drop(key, reason)
-    assert dropped() == {"spool_full": 2, "disk_full": 1}
+        drop(key, reason, 10 + key)
+    first = {"spool_full": 2, "disk_full": 1}, {"spool_full": [(11, 12)], "disk_full": [(13, 13)]}
+    assert dropped() == first
     settle_keys([1, 2, 3], committed=False)
-    assert dropped() == {"spool_full": 2, "disk_full": 1}
+    assert dropped() == first
     settle_keys(iter([1, 7]), committed=True)
     settle_keys([3], committed=False, refused=True)
-    assert dropped() == {"spool_full": 1}
+    assert dropped() == ({"spool_full": 1}, {"spool_full": [(12, 12)]})
 
 
 def test_what_was_dropped_long_ago_is_only_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     """The keys of the oldest dropped records are forgotten, so that they take a bounded room; none is uncounted."""
     monkeypatch.setattr(delivery, "_MOST_DROPPED", 100)
     for key in range(1_000):
-        drop(key, "spool_full" if key % 2 else "disk_full")
+        drop(key, "spool_full" if key % 2 else "disk_full", key + 1)
         assert len(vars(delivery)["_dropped"]) <= 100
-    assert dropped() == {"spool_full": 500, "disk_full": 500}
+    assert dropped().counts == {"spool_full": 500, "disk_full": 500}
     settle_keys(range(990, 1_000), committed=True)
-    assert dropped() == {"spool_full": 495, "disk_full": 495}
+    assert dropped().counts == {"spool_full": 495, "disk_full": 495}
+
+
+def test_of_many_ranges_the_newest_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Numbers that follow each other are one range, in whatever order they come; beyond the bound the lowest go."""
+    monkeypatch.setattr(delivery, "_MOST_RANGES", 3)
+    for number in (9, 2, 1, 5, 7, 8):
+        drop(number, "spool_full", number)
+    drop(6, "disk_full", 6)
+    counts, numbers = dropped()
+    assert counts == {"spool_full": 6, "disk_full": 1}
+    assert numbers == {"spool_full": [(5, 5), (7, 9)], "disk_full": [(6, 6)]}
 
 
 def test_a_forked_child_has_dropped_nothing() -> None:
     """A child that is forked begins to count anew."""
-    drop(1, "spool_full")
+    drop(1, "spool_full", 1)
     child = os.fork()
     if child == 0:
-        os._exit(len(dropped()))
+        os._exit(len(dropped().counts))
     assert os.waitpid(child, 0)[1] == 0
-    assert dropped() == {"spool_full": 1}
+    assert dropped().counts == {"spool_full": 1}

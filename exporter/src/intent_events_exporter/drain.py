@@ -34,7 +34,7 @@ from intent_events_exporter.spool import Orphans, Spool, SpoolError
 _TICK_S: Final = 1.0
 _REFRESH_S: Final = 5.0
 _MARGIN_S: Final = 1.0
-_NOTHING: Final[tuple[Any, ...]] = (0, 0, 0, 0, {}, 0)
+_NOTHING: Final[tuple[Any, ...]] = (0, 0, 0, 0, {}, 0, {})
 _inherited: Final[list[object]] = []
 """Loops and writers of a parent process, kept because their connections are not ours to give up."""
 
@@ -353,7 +353,8 @@ class Drain:
         if not self._writers:
             return
         beat = self._heartbeat()
-        says = beat.emitted, beat.stored, beat.duplicates, beat.dead, beat.dropped, beat.spooled
+        counts = beat.emitted, beat.stored, beat.duplicates, beat.dead, beat.dropped, beat.spooled
+        says = *counts, beat.dropped_numbers
         if says == self._said:
             return
         # Another number each time: one whose answer was lost may be stored, and the same number is stored once.

@@ -16,6 +16,7 @@ from opentelemetry.context import Context
 from opentelemetry.metrics import MeterProvider, get_meter
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 
+from intent_events import mending
 from intent_events.delivery import drop, dropped, persist
 from intent_events.errors import SettingsError
 from intent_events.instrument.recorder import EMITTER
@@ -197,9 +198,9 @@ class IntentEventsSpanProcessor(SpanProcessor):
 
     def _drop(self, span: SpanView, record: Record, reason: str, why: str) -> bool:
         self._dropped[str(reason)] += 1
-        attributes = span.attributes
-        if EMITTER_SEQ in attributes and attributes.get(EMITTER_ID) == EMITTER.emitter_id:
-            drop(key_of(span, record, set()).int, str(reason))
+        number = mending.integer(span.attributes.get(EMITTER_SEQ), set())
+        if number is not None and span.attributes.get(EMITTER_ID) == EMITTER.emitter_id:
+            drop(key_of(span, record, set()).int, str(reason), number)
         self._drain.wake()  # nothing waits, but a heartbeat must tell of it
         trouble(f"intent-events: a record is dropped: {why}")
         return False
@@ -228,7 +229,7 @@ class IntentEventsSpanProcessor(SpanProcessor):
         tally = self._drain.tally
         gone = dropped()
         if self._drain.unreadable:
-            gone[Dropped.UNREADABLE.value] = self._drain.unreadable
+            gone.counts[Dropped.UNREADABLE.value] = self._drain.unreadable
         return Heartbeat(
             emitter_id=UUID(EMITTER.emitter_id),
             beat=0,
@@ -242,8 +243,9 @@ class IntentEventsSpanProcessor(SpanProcessor):
             stored=tally.stored,
             duplicates=tally.duplicates,
             dead=tally.dead,
-            dropped=gone,
+            dropped=gone.counts,
             spooled=self._spool.waiting().records,
+            dropped_numbers=gone.numbers,
         )
 
     def _forget(self) -> None:

@@ -82,7 +82,7 @@ def tidy_rows(ledger: Reconciliation) -> Iterator[tuple[Cell, ...]]:
 
 def _missing(ledger: Reconciliation) -> Sheet:
     short = [account for account in ledger.emitters if account.missing]
-    others = any(one.dropped or one.unnumbered or one.spooled_as_of for one in short)
+    others = any(_has_others(one) for one in short)
     return Sheet(
         title="Missing",
         of=_records(ledger.total.missing),
@@ -149,6 +149,13 @@ def _gaps(account: Account, between: str) -> str:
     told = [str(first) if first == last else f"{first}-{last}" for first, last in account.gaps]
     beyond = account.gap_ranges - len(told)
     return between.join([*told, f"+{beyond}"] if beyond else told)
+
+
+def _has_others(account: Account) -> bool:
+    """Whether numbers that are accounted for may be among those that are shown as nowhere."""
+    if account.gap_ranges == len(account.gaps):
+        return sum(gap.last - gap.first + 1 for gap in account.gaps) > account.missing
+    return bool(account.dropped or account.unnumbered or account.spooled_as_of)
 
 
 def _more(rest: "tuple[Account, ...] | list[Account]") -> str:

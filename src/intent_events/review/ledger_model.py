@@ -31,7 +31,7 @@ class Sums(_Frozen):
         emitted: numbers given.
         stored: in Postgres.
         spooled: waiting in a spool.
-        dropped: given up, as the heartbeats say.
+        dropped: given up, as the heartbeats say, and nowhere.
         dead: kept in ``agent.dead_letters``.
         underway: the newest ones of living processes, which may be on their way.
         missing: nowhere: lost, or in a spool that was not looked at.
@@ -65,7 +65,7 @@ class Account(Sums):
             far as numbers are open.
         dropped_by: ``dropped`` by reason.
         gap_ranges: into how many ranges the numbers fall that are nowhere.
-        gaps: the lowest of these. Where records were dropped their numbers are among them.
+        gaps: the lowest of these. Where records were dropped whose numbers are not known, theirs are among them.
     """
 
     emitter_id: UUID

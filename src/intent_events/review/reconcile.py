@@ -8,10 +8,13 @@ The rules, each there so that a loss is found and nothing else is called one:
   Of one that is dead, everything that anybody has seen must be.
 - The spool is looked at before Postgres is asked, since a record goes from there to here and never back; and both once
   more before anything is called missing.
-- Dropped records have no numbers, nor has the copy of a record that a forked child stored before its parent did: both
-  explain as many open numbers as there are of them. So does the spool of another host, as its last heartbeat had it.
+- A number that was dropped explains itself only, and nothing when another door has stored it all the same.
+- Drops whose numbers are not told explain as many open numbers as there are of them: the oldest of very many, those in
+  heartbeats of earlier versions, and payloads that nobody could read. So do the copy of a record that a forked child
+  stored before its parent did, which has no number, and the spool of another host, as its last heartbeat had it.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
@@ -142,7 +145,8 @@ def claim_of(signs: Signs, spooled: Spooled, now: datetime) -> Claim:
     top = due = min(max([base, *last]), _MAX_NUMBER)
     if is_living(signs, now):
         due = min(top, max(base, beats[-2].emitted if len(beats) > 1 else base))
-    return Claim(signs.emitter_id, base, top, due, waiting)
+    dropped = _joined(each for ranges in beats[-1].dropped_numbers.values() for each in ranges) if beats else ()
+    return Claim(signs.emitter_id, base, top, due, waiting, tuple(dropped))
 
 
 def account_of(signs: Signs, claim: Claim, tally: Tally, spooled: Spooled, now: datetime) -> Account:
@@ -158,11 +162,12 @@ def account_of(signs: Signs, claim: Claim, tally: Tally, spooled: Spooled, now: 
     latest, beats = signs.latest, _beats(signs)
     looked_at = bool(claim.spooled) or (latest is not None and spooled.host is not None and latest.host == spooled.host)
     elsewhere = latest.spooled if latest is not None and not looked_at else 0
-    dropped = _dropped(signs.before, beats[-1]) if beats else {}
-    missing = max(0, tally.overdue - sum(dropped.values()) - tally.unnumbered - elsewhere)
+    counted = _unnamed(signs.before, beats[-1]) if beats else {}
+    missing = max(0, tally.overdue - sum(counted.values()) - tally.unnumbered - elsewhere)
     open_numbers = tally.open - missing
-    dropped = _at_most(dropped, open_numbers)
-    open_numbers -= sum(dropped.values())
+    counted = _at_most(counted, open_numbers)
+    open_numbers -= sum(counted.values())
+    dropped = dict(Counter(counted) + _named(beats[-1], tally.dropped)) if beats else {}
     unnumbered = min(tally.unnumbered, open_numbers)
     open_numbers -= unnumbered
     elsewhere = min(elsewhere, open_numbers)
@@ -215,10 +220,36 @@ def _base(signs: Signs, lowest: int) -> int:
     return 0 if signs.from_start else max(lowest - 1, 0)
 
 
-def _dropped(before: Beat | None, last: Beat) -> dict[str, int]:
-    """Records dropped between two heartbeats, by reason."""
-    counts = {reason: n - (before.dropped.get(reason, 0) if before else 0) for reason, n in last.dropped.items()}
-    return {reason: n for reason, n in counts.items() if n > 0}
+def _unnamed(before: Beat | None, last: Beat) -> dict[str, int]:
+    """Records dropped between two heartbeats whose numbers are not told, by reason.
+
+    A number that the first one tells and the second does not was forgotten, or stored after all: it counts as
+    forgotten, so that it explains nothing of what came later.
+    """
+    left: dict[str, int] = {}
+    for reason, n in last.dropped.items():
+        told = last.dropped_numbers.get(reason, ())
+        earlier = before.dropped_numbers.get(reason, ()) if before else ()
+        known = _size(told) + (before.dropped.get(reason, 0) if before else 0) - _shared(earlier, told)
+        if n > known:
+            left[reason] = n - known
+    return left
+
+
+def _named(beat: Beat, ranges: Ranges) -> Counter[str]:
+    """How many of these dropped numbers a heartbeat tells, by reason."""
+    shared = {reason: _shared(told, ranges) for reason, told in beat.dropped_numbers.items()}
+    return Counter(_at_most(shared, _size(ranges)))
+
+
+def _size(ranges: Ranges) -> int:
+    """How many numbers there are in ranges."""
+    return sum(last - first + 1 for first, last in ranges)
+
+
+def _shared(ranges: Ranges, others: Ranges) -> int:
+    """How many numbers are in both."""
+    return _size(ranges) + _size(others) - _size(tuple(_joined([*ranges, *others])))
 
 
 def _at_most(counts: Mapping[str, int], most: int) -> dict[str, int]:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The only writer of ``agent.emitters``: what a process says became of its records, so that losses can be counted."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Final, NamedTuple
 from uuid import UUID
@@ -10,6 +10,7 @@ import asyncpg
 import msgspec
 
 from intent_events import mending
+from intent_events.store.drops import spelled
 
 
 class Heartbeat(NamedTuple):
@@ -31,6 +32,7 @@ class Heartbeat(NamedTuple):
         dropped: numbered records that it had to drop, by reason. One that fell out after its number was given must be
             counted here, and one that never had a number must not: reconciling takes these off the missing numbers.
         spooled: records that wait in its own spool at this moment.
+        dropped_numbers: which ones were dropped, by reason: ranges, first and last; those of some may be unknown.
     """
 
     emitter_id: UUID
@@ -47,6 +49,7 @@ class Heartbeat(NamedTuple):
     dead: int
     dropped: Mapping[str, int]
     spooled: int
+    dropped_numbers: Mapping[str, Sequence[tuple[int, int]]] = {}
 
 
 _INSERT: Final = """
@@ -71,6 +74,8 @@ async def write_heartbeat(connection: asyncpg.Connection, beat: Heartbeat, *, ti
             :data:`intent_events.store.connect.UNASKABLE`. The next heartbeat holds all that this one would have said.
     """
     dropped = {mending.text(reason, set()) or "?": n for reason, n in beat.dropped.items()}
+    dropped |= spelled({mending.text(reason, set()) or "?": each for reason, each in beat.dropped_numbers.items()})
     row = {name: mending.text(value, set()) if type(value) is str else value for name, value in beat._asdict().items()}
+    del row["dropped_numbers"]
     row["dropped"] = msgspec.json.encode(dropped).decode()
     await connection.execute(_INSERT, *row.values(), timeout=timeout_s)

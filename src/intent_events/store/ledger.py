@@ -15,9 +15,9 @@ from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 import asyncpg
-import msgspec
 
 from intent_events.store.connect import UNASKABLE, connect, disconnect, unavailable
+from intent_events.store.drops import read_dropped
 from intent_events.store.read import LIMITS, SNAPSHOT, milliseconds, sql
 
 GAPS_SHOWN: Final = 20
@@ -54,6 +54,8 @@ class Beat(NamedTuple):
         emitted: highest number given.
         spooled: records waiting in its spool.
         dropped: records dropped, by reason.
+        dropped_numbers: which ones, by reason: ranges, first and last. Those of some may be unknown, and of all in
+            heartbeats of earlier versions.
     """
 
     beat: int
@@ -67,6 +69,7 @@ class Beat(NamedTuple):
     emitted: int
     spooled: int
     dropped: Mapping[str, int]
+    dropped_numbers: Mapping[str, Sequence[tuple[int, int]]] = {}
 
 
 class Signs(NamedTuple):
@@ -104,6 +107,7 @@ class Claim(NamedTuple):
         top: the last one that it is known to have given.
         due: the last one that must be somewhere by now; later ones may be on their way.
         spooled: ranges of numbers, first and last, that wait in a spool that was looked at.
+        dropped: ranges of numbers that it says it dropped; in order, apart from each other.
     """
 
     emitter_id: UUID
@@ -111,20 +115,22 @@ class Claim(NamedTuple):
     top: int
     due: int
     spooled: Sequence[tuple[int, int]] = ()
+    dropped: Sequence[tuple[int, int]] = ()
 
 
 class Tally(NamedTuple):
-    """Where the numbers of a claim are. ``top - base`` is ``stored + dead + spooled + open``.
+    """Where the numbers of a claim are. ``top - base`` is ``stored + dead + spooled + open``, and those in ``dropped``.
 
     Attributes:
         stored: numbers of rows.
         dead: numbers of dead letters that have no row.
         spooled: numbers that are in a spool only.
-        open: numbers that are nowhere.
+        open: numbers that are nowhere, and were not dropped.
         overdue: how many of those are due.
         unnumbered: rows and dead letters of the emitter without a number.
         gap_ranges: into how many ranges the overdue numbers fall.
         gaps: the lowest of these ranges, first and last number; at most :data:`GAPS_SHOWN`.
+        dropped: numbers that were dropped and are nowhere, as ranges, first and last.
     """
 
     stored: int = 0
@@ -135,6 +141,7 @@ class Tally(NamedTuple):
     unnumbered: int = 0
     gap_ranges: int = 0
     gaps: tuple[tuple[int, int], ...] = ()
+    dropped: tuple[tuple[int, int], ...] = ()
 
 
 class Ledger:
@@ -169,18 +176,20 @@ class Ledger:
         """
         columns = zip(*(claim[:4] for claim in claims), strict=True) if claims else ((), (), (), ())
         spooled = [_multirange(claim.spooled) for claim in claims]
+        dropped = [_multirange(claim.dropped) for claim in claims]
         edges = (since - SLACK if since else None, until + SLACK if until else None)
-        records = await self._connection.fetch(sql("ledger_tallies"), *columns, spooled, *edges, GAPS_SHOWN)
+        records = await self._connection.fetch(sql("ledger_tallies"), *columns, spooled, dropped, *edges, GAPS_SHOWN)
         return {
             record["emitter_id"]: Tally(
                 stored=record["stored"],
                 dead=record["dead"],
-                spooled=record["holes"] - record["open"],
+                spooled=record["spooled"],
                 open=record["open"],
                 overdue=record["overdue"],
                 unnumbered=record["unnumbered"],
                 gap_ranges=record["gap_ranges"],
                 gaps=tuple(zip(record["gaps_from"], record["gaps_to"], strict=True)),
+                dropped=tuple(zip(record["dropped_from"], record["dropped_to"], strict=True)),
             )
             for record in records
         }
@@ -266,8 +275,8 @@ def _signs_of(emitter_id: UUID, records: Sequence[asyncpg.Record], since: dateti
 
 
 def _beat_of(record: asyncpg.Record) -> Beat:
-    values: dict[str, Any] = {name: record[name] for name in Beat._fields}
-    values["dropped"] = msgspec.json.decode(record["dropped"], type=dict[str, int])
+    values: dict[str, Any] = {name: record[name] for name in Beat._fields if name != "dropped_numbers"}
+    values["dropped"], values["dropped_numbers"] = read_dropped(record["dropped"])
     return Beat(**values)
 
 
