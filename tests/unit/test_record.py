@@ -17,7 +17,7 @@ from intent_events.semconv import Quality, Record
 from intent_events.spans import SpanView
 from intent_events.store.copy_format import seal
 from intent_events.store.seal import sealed_of
-from intent_events_exporter.record import ORDERS, decode, encode, row_in, sealed_in
+from intent_events_exporter.record import ORDERS, NewerError, decode, encode, row_in, sealed_in
 from unit.first_forms import ORDERED, ORDERED_ROW
 from unit.odd_values import TOLD
 from unit.spans_of import START_NS, STRANGE_SPANS, view
@@ -92,12 +92,21 @@ def test_records_that_are_read_together_are_read_alike(given_: list[tuple[dict[s
 
 
 def test_what_cannot_be_read_costs_its_neighbours_nothing() -> None:
-    """Bytes that are no payload, and one of a newer version, stand between records that are read."""
+    """Bytes that are no payload stand between records that are read."""
     payload = encode(view(recorded(WHOLE, KEPT, {})), Record.UTTERANCE)
-    newer = msgspec.msgpack.encode([ORDER + 1, *msgspec.msgpack.decode(payload)[1:]])
-    sealed = sealed_in([payload, b"\xff", newer, payload])
+    sealed = sealed_in([payload, b"\xff", b"\x91\x01", payload])
     assert sealed[0] == sealed[3] is not None
     assert sealed[1:3] == [None, None]
+
+
+def test_what_a_newer_version_has_spooled_is_told_from_what_nobody_can_read() -> None:
+    """An order or a kind of record that this version does not know is nothing to be given up."""
+    _, *ended = msgspec.msgpack.decode(ORDERED)
+    newer = msgspec.msgpack.encode([ORDER + 1, *ended])
+    kind = msgspec.msgpack.encode(["verdict", *ended[:7], {}])
+    for payload in (newer, kind):
+        with pytest.raises(NewerError):
+            sealed_in([ORDERED, payload])
 
 
 def test_the_order_of_keys_never_changes() -> None:

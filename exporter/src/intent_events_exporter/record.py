@@ -38,6 +38,7 @@ _Ended: Any = (bytes, bytes, int | str, int | str, bool | None, str | None, int)
 _Mapped: Any = tuple[str, *_Ended, dict[str, Any]]
 _Ordered: Any = tuple[int, *_Ended]
 _FIRST: Final = 8
+_KINDS: Final = frozenset(record.value for record in Record)
 _LONGEST: Final = 1 << 63
 _PLAIN: Final = frozenset({bool, float, bytes})
 _TRACE_ID: Final = (1 << 128) - 1
@@ -76,15 +77,22 @@ def row_in(payload: bytes) -> Row | Rejection:
     """Row of a payload, or why there is none.
 
     Raises:
-        ValueError: it is no payload.
+        ValueError: it is no payload, or one of a newer version.
     """
     return row_of(*_read(payload))
+
+
+class NewerError(ValueError):
+    """A payload of a newer version of the exporter, which knows what it says."""
 
 
 def sealed_in(payloads: Sequence[bytes]) -> list[Sealed | Rejection | None]:
     """Sealed row of each payload, or why there is none; None for what is no payload.
 
     The same as ``seal(row_in(payload))``, and far quicker; the more at once the better, but nothing else runs then.
+
+    Raises:
+        NewerError: one of them is of a newer version.
     """
     quick = seal_payloads(payloads)
     return [row or _sealed_with_care(payload) for row, payload in zip(quick, payloads, strict=True)]
@@ -93,7 +101,9 @@ def sealed_in(payloads: Sequence[bytes]) -> list[Sealed | Rejection | None]:
 def _sealed_with_care(payload: bytes) -> Sealed | Rejection | None:
     try:
         span, record = _read(payload)
-    except ValueError as error:  # no form that this version knows
+    except NewerError:
+        raise
+    except ValueError as error:  # no form that any version knows
         trouble("intent-events: a record of the spool cannot be read and is given up", error)
         return None
     return sealed_with_care(span, record)
@@ -103,10 +113,12 @@ def _read(payload: bytes) -> tuple[SpanView, Record]:
     form = _decode(payload)
     if not (form and isinstance(form[0], int)):
         kind, *ended, attributes = msgspec.convert(form, _Mapped)
+        if kind not in _KINDS:
+            raise NewerError(kind)
         return _span_of(ended, attributes), Record(kind)
     order, *ended = msgspec.convert(form[:_FIRST], _Ordered)
     if order not in ORDERS:
-        raise ValueError("a newer version has spooled it")
+        raise NewerError(order)
     values = zip(ORDERS[order], form[_FIRST:], strict=True)
     attributes = {key: value for key, value in values if value is not None}
     return _span_of(ended, {**attributes, semconv.ROOT: True}), Record.UTTERANCE
