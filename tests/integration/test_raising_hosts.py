@@ -7,6 +7,7 @@ import logging
 import signal
 import threading
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 from random import Random
 from time import monotonic
@@ -14,9 +15,17 @@ from typing import Final
 from uuid import UUID, uuid4
 
 import pytest
-from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
 
-from intent_events import record_utterance
+from intent_events import (
+    IntentEventsInstrumentor,
+    IntentTrace,
+    current_trace,
+    record_outcome,
+    record_reply,
+    record_utterance,
+)
 from intent_events.delivery import Delivery, settle, track
 from intent_events.instrument import troubles
 from intent_events.instrument.current import set_recorder
@@ -24,7 +33,7 @@ from intent_events.settings import DeliverySettings
 from intent_events_exporter import IntentEventsSpanProcessor
 from intent_events_exporter.spool import Spool
 from support.postgres import Database
-from support.records import record_through
+from support.records import HASH_KEY, record_through
 from support.waiting import until
 
 _SIGNALS: Final = 2_000
@@ -86,6 +95,55 @@ def test_a_broken_log(pg: Database, writer_dsn: str, tmp_path: Path, broken: Bro
     finally:
         set_recorder(None)
         provider.shutdown()
+
+
+class Failing(SpanProcessor):
+    """A span processor of the host's that fails at each tenth span."""
+
+    def __init__(self) -> None:
+        self._numbers = count(1)
+
+    def on_end(self, span: ReadableSpan) -> None:
+        """Fail, now and then."""
+        if next(self._numbers) % 10 == 0:
+            raise ValueError(span.name)
+
+
+@pytest.mark.parametrize("comes", ["before ours", "after ours"])
+def test_a_processor_that_raises(
+    pg: Database, writer_dsn: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, comes: str
+) -> None:
+    """It takes no record with it, of whatever kind, and reaches no request; each record is one row."""
+    monkeypatch.setattr(troubles, "_last", {})
+    for name, value in {"HASH_KEY": HASH_KEY, "DSN": writer_dsn}.items():
+        monkeypatch.setenv(f"INTENT_EVENTS_{name}", value)
+    provider = TracerProvider(resource=Resource({"service.name": "hosts"}), shutdown_on_exit=False)
+    if comes == "before ours":
+        provider.add_span_processor(Failing())
+    IntentEventsInstrumentor().instrument(tracer_provider=provider)
+    if comes == "after ours":
+        provider.add_span_processor(Failing())
+    try:
+        traces = [remember("hm") for _ in range(100)]
+        assert all(trace.telemetry_persisted for trace in traces)
+        for trace in traces:
+            record_reply(trace.event_id, "hm")
+            record_outcome(trace.event_id, "picked")
+    finally:
+        IntentEventsInstrumentor().uninstrument()
+        provider.shutdown()
+    assert all(trace.telemetry_committed for trace in traces)
+    for table in ("intent_events", "chat_events", "intent_outcomes"):
+        assert pg.fetchval_now(f"SELECT count(*) FROM agent.{table}") == 100
+    assert pg.fetchval_now("SELECT count(*) FROM agent.intent_events WHERE service_name = 'hosts'") == 100
+    assert [line.getMessage() for line in caplog.records if "span processor failed" in line.getMessage()]
+
+
+@record_utterance
+def remember(utterance: str) -> IntentTrace:
+    """Answer with the trace."""
+    del utterance
+    return current_trace()
 
 
 class SoftLimitError(Exception):

@@ -10,12 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from opentelemetry import trace as trace_api
-from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from opentelemetry.trace import (
     INVALID_SPAN,
     NonRecordingSpan,
     NoOpTracerProvider,
+    Span,
     SpanContext,
     TraceFlags,
 )
@@ -24,28 +25,43 @@ from opentelemetry.trace import (
 )
 
 from intent_events import record_outcome, record_reply, record_utterance, recording, stage
+from intent_events.delivery import persist
 from intent_events.identity import event_id_of, milliseconds_in
 from intent_events.instrument.current import make_recorder, set_recorder
 from intent_events.instrument.direct import Unspanned, direct_way, set_direct_way
 from intent_events.instrument.recorder import EMITTER
 from intent_events.rows import IntentEventRow, Rejection, Row, row_of
 from intent_events.select import select
-from intent_events.semconv import EMITTER_SEQ, Record
+from intent_events.semconv import EMITTER_SEQ, EVENT_ID, Record
 from intent_events.spans import SpanView
+from intent_events_exporter.convert import view_of
 from unit.traced import SAID, SETTINGS, TROUBLES, UTTERANCE, Traced, traced_by
 
 
 class Way:
-    """A direct way that keeps what it is given."""
+    """A direct way that keeps what it is given.
+
+    Attributes:
+        spans: what it was given.
+        rescued: how many of these were spans of the SDK.
+        met: how often it was told that there is an SDK.
+    """
 
     def __init__(self) -> None:
         self.spans: list[SpanView] = []
+        self.rescued = 0
         self.met = 0
 
     def accept(self, span: SpanView) -> bool:
         """Keep it."""
         self.spans.append(span)
         return True
+
+    def rescue(self, span: Span) -> bool:
+        """Keep it."""
+        assert isinstance(span, ReadableSpan)
+        self.rescued += 1
+        return self.accept(view_of(span))
 
     def meet_sdk(self) -> None:
         """Count it."""
@@ -168,6 +184,65 @@ def test_a_way_that_closes_meanwhile(way: Way) -> None:
         set_direct_way(None)
     assert way.spans == []
     assert EMITTER.emitted == before, "no number is given to what nobody takes"
+
+
+class Keeping(SpanProcessor):
+    """Says that each utterance is durable."""
+
+    def on_end(self, span: ReadableSpan) -> None:
+        """Say so."""
+        persist(str((span.attributes or {}).get(EVENT_ID)))
+
+
+class Raising(SpanProcessor):
+    """A processor of the host's that fails."""
+
+    def on_end(self, span: ReadableSpan) -> None:
+        """Fail."""
+        raise ValueError(span.name)
+
+
+def test_a_processor_that_raises(way: Way) -> None:
+    """What those behind it have not seen goes the direct way, and the host does not hear of it."""
+    with traced_by(Traced(processors=[Raising()])) as traced:
+        with recording(UTTERANCE) as trace, stage("discover"), recording(UTTERANCE):
+            pass
+        record_reply(trace.event_id, UTTERANCE)
+        record_outcome(trace.event_id, "picked")
+        assert traced.spans == [], "those behind it see nothing"
+    assert [type(row).__name__ for row in way.rows] == ["IntentEventRow", "ChatEventRow", "IntentOutcomeRow"]
+    assert way.rows[0].event_id == trace.event_id
+    assert way.rescued == 3
+
+
+def test_a_processor_that_raises_behind_ours(way: Way) -> None:
+    """What is durable already is not handed over again."""
+    with traced_by(Traced(processors=[Keeping(), Raising()])), recording(UTTERANCE):
+        pass
+    assert way.spans == []
+
+
+def test_a_processor_that_raises_where_nothing_is_delivered() -> None:
+    """The host does not hear of it."""
+    with traced_by(Traced(processors=[Raising()])):
+        with recording(UTTERANCE) as trace:
+            pass
+        record_outcome(trace.event_id, "picked")
+    assert not trace.telemetry_persisted
+
+
+def test_a_rescue_that_fails_reaches_nobody(way: Way, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Should the way raise against its promise, the host does not hear of it."""
+
+    def fail(*_: Any) -> bool:
+        raise RuntimeError
+
+    monkeypatch.setattr(Way, "rescue", fail)
+    with traced_by(Traced(processors=[Raising()])):
+        with recording(UTTERANCE) as trace:
+            pass
+        record_outcome(trace.event_id, "picked")
+    assert way.spans == []
 
 
 def test_follow_ups_that_nobody_takes_have_no_number(caplog: pytest.LogCaptureFixture) -> None:

@@ -7,8 +7,9 @@ from itertools import count
 from typing import Any, Final, cast
 
 from opentelemetry.metrics import MeterProvider
+from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace import Tracer as SdkTracer
-from opentelemetry.trace import TracerProvider, get_tracer_provider
+from opentelemetry.trace import Span, TracerProvider, get_tracer_provider
 
 from intent_events.instrument.current import current_recorder
 from intent_events.instrument.direct import set_direct_way
@@ -71,6 +72,10 @@ class Attached:
     def accept(self, span: SpanView) -> bool:
         """Keep a record without a span of the SDK; whether it is durable now."""
         return self._processor.accept(span._replace(service_name=self._processor.settings.service_name))
+
+    def rescue(self, span: Span) -> bool:
+        """Keep a finished span that the SDK may not have handed over; whether it is durable now."""
+        return self._processor.take(cast("ReadableSpan", span))
 
     def meet_sdk(self) -> None:
         """A span records: attach to whoever made it, or say that this is not possible."""

@@ -108,12 +108,23 @@ class IntentEventsSpanProcessor(SpanProcessor):
 
     def on_end(self, span: ReadableSpan) -> None:
         """Keep the span when it is a record. Never raises, and waits for nothing but one write."""
+        self.take(span)
+
+    def take(self, span: ReadableSpan) -> bool:
+        """Keep a finished span of the SDK when it is a record, also one that the SDK has not handed over.
+
+        Args:
+            span: the span.
+
+        Returns:
+            Whether it is a record and durable now. Never raises.
+        """
         try:
             attributes = attributes_of(span)
-            if ROOT in attributes or RECORD in attributes:
-                self.accept(view_of(span, attributes))
+            return (ROOT in attributes or RECORD in attributes) and self.accept(view_of(span, attributes))
         except Exception as error:  # noqa: BLE001 - a span of another make may fail in any way when it is read
             trouble("intent-events: a span could not be read and is passed over", error)
+            return False
 
     def accept(self, span: SpanView) -> bool:
         """Keep a finished span when it is a record.

@@ -10,6 +10,7 @@ from uuid import UUID
 from opentelemetry.trace import Span
 
 from intent_events.identity import event_id_of
+from intent_events.instrument.troubles import trouble
 from intent_events.spans import SpanView
 
 
@@ -18,6 +19,10 @@ class DirectWay(Protocol):
 
     def accept(self, span: SpanView) -> bool:
         """Keep a record; whether it is durable now. Never raises."""
+        ...
+
+    def rescue(self, span: Span) -> bool:
+        """Keep a finished span of the SDK that its processors may not have kept; whether it is durable now."""
         ...
 
     def meet_sdk(self) -> None:
@@ -37,6 +42,33 @@ def set_direct_way(way: DirectWay | None) -> None:
     """Send records this way from now on; None closes it."""
     global _way  # noqa: PLW0603 - one delivery a process
     _way = way
+
+
+def end_span(span: Span) -> bool:
+    """End a span of ours; whether all of its processors have seen it. Never raises."""
+    try:
+        span.end()
+    except Exception as failure:  # noqa: BLE001 - a span processor of any make raises through end()
+        trouble("intent-events: a span processor failed at the end of a span", failure)
+        return False
+    return True
+
+
+def rescue(span: Span) -> None:
+    """Send the span of a record that not all of its processors have seen the direct way, if there is one.
+
+    Never raises. Kept twice it is one row all the same.
+
+    Args:
+        span: a span that has ended.
+    """
+    way = _way
+    if way is None:
+        return
+    try:
+        way.rescue(span)
+    except Exception as failure:  # noqa: BLE001 - a way that fails against its promise must not reach the host
+        trouble("intent-events: a record is lost at the end of its span", failure)
 
 
 class Unspanned(NamedTuple):

@@ -10,7 +10,7 @@ from opentelemetry.instrumentation.utils import is_instrumentation_enabled
 from intent_events import columns, semconv
 from intent_events.columns import Attribute
 from intent_events.instrument.current import current_recorder
-from intent_events.instrument.direct import Unspanned, direct_way
+from intent_events.instrument.direct import Unspanned, direct_way, end_span, rescue
 from intent_events.instrument.recorder import EMITTER
 from intent_events.instrument.troubles import trouble
 from intent_events.mending import value
@@ -95,13 +95,16 @@ def _emit(record: Record, table: dict[str, Attribute], fields: dict[str, object]
     kind = {semconv.RECORD: record.value}
     span = current_recorder().tracer.start_span(f"intent.{record.value}", attributes=kind)
     way = direct_way()
-    if span.is_recording():
+    if not span.is_recording():
         if way is not None:
-            way.meet_sdk()
-        span.set_attributes(_attributes_of(record, table, fields))
-    elif way is not None:
-        way.accept(Unspanned.of(span, start_ns).view(_attributes_of(record, table, fields)))
-    span.end()
+            way.accept(Unspanned.of(span, start_ns).view(_attributes_of(record, table, fields)))
+        span.end()
+        return
+    if way is not None:
+        way.meet_sdk()
+    span.set_attributes(_attributes_of(record, table, fields))
+    if not end_span(span):
+        rescue(span)
 
 
 def _attributes_of(record: Record, table: dict[str, Attribute], fields: dict[str, object]) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from intent_events import semconv
 from intent_events.delivery import ending, track
 from intent_events.identity import event_id_of, spelled
 from intent_events.instrument.attributes import attributes_of
-from intent_events.instrument.direct import Unspanned, direct_way
+from intent_events.instrument.direct import Unspanned, direct_way, end_span, rescue
 from intent_events.instrument.guard import GuardedSpan, Withheld, type_of
 from intent_events.instrument.mapping import HandlerMapping
 from intent_events.instrument.troubles import trouble
@@ -183,11 +183,11 @@ class OpenRecording:
             trouble("intent-events: a record is incomplete", failure)
         finally:
             self._utterance = None
-            try:
-                self._span.end()
-            except Exception as failure:  # noqa: BLE001 - a span processor of any make raises through end()
-                trouble("intent-events: a span processor failed at the end of a span", failure)
+            seen = end_span(self._span)
             if self._outer is None:
+                delivery = self.trace.delivery
+                if not seen and self._unspanned is None and not (delivery and delivery.persisted):
+                    rescue(self._span)
                 ending(event_id, None)
 
     def _record(self, error: BaseException | None, event_id: str) -> None:
