@@ -176,14 +176,41 @@ def test_spans_that_record_go_the_way_of_the_sdk(way: Way) -> None:
         assert len(traced.records()) == 2
 
 
-def test_a_way_that_closes_meanwhile(way: Way) -> None:
-    """An utterance that began when there was a way ends in peace when there is none any more."""
+@pytest.mark.parametrize("another", [False, True])
+def test_a_way_that_closes_meanwhile(way: Way, another: bool) -> None:  # noqa: FBT001 - a table of cases
+    """An utterance that is open then takes the way that is there at its end, or else the one that it began with."""
     record_with(NoOpTracerProvider())
+    next_way = Way() if another else None
     before = EMITTER.emitted
-    with recording(UTTERANCE):
-        set_direct_way(None)
+    with recording(UTTERANCE) as trace:
+        set_direct_way(next_way)
+    (row,) = (next_way or way).rows
+    assert (row.event_id, row.emitter_seq) == (trace.event_id, before + 1)
+    assert len(way.spans) + (len(next_way.spans) if next_way else 0) == 1
+
+
+@pytest.mark.parametrize("another", [False, True])
+def test_a_delivery_that_leaves_the_sdk_meanwhile(way: Way, another: bool) -> None:  # noqa: FBT001 - a table of cases
+    """The span of an utterance that is open then goes the direct way, unless a processor has kept it already."""
+    next_way = Way() if another else None
+    with traced_by(Traced()):
+        with recording(UTTERANCE) as trace:
+            set_direct_way(next_way)
+        (row,) = (next_way or way).rows
+        assert row.event_id == trace.event_id
+        set_direct_way(way)
+    with traced_by(Traced(processors=[Keeping()])):
+        with recording(UTTERANCE):
+            set_direct_way(next_way)
+        assert way.rescued + (next_way.rescued if next_way else 0) == 1, "what is durable is handed over to nobody"
+
+
+def test_a_delivery_that_comes_meanwhile(way: Way) -> None:
+    """It does not ask for the spans of utterances that began before it."""
+    set_direct_way(None)
+    with traced_by(Traced()), recording(UTTERANCE):
+        set_direct_way(way)
     assert way.spans == []
-    assert EMITTER.emitted == before, "no number is given to what nobody takes"
 
 
 class Keeping(SpanProcessor):

@@ -110,7 +110,10 @@ class Attached:
         return True
 
     def detach(self) -> None:
-        """Store what waits and stop; the SDK cannot take a processor out again, so it stays without effect."""
+        """Store what waits and stop; the SDK cannot take a processor out again, so it stays without effect there.
+
+        A record that is open now comes by :meth:`accept` or :meth:`rescue` at its end, and waits in the spool.
+        """
         set_direct_way(None)
         for tracer, sampler in self._sampled:
             tracer.sampler = sampler

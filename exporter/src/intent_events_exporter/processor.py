@@ -40,8 +40,8 @@ from intent_events_exporter.spool.folder import owners_in
 
 _STATEMENT_S: Final = 30.0
 _LATE: Final = (
-    "intent-events: records end after the shutdown of the SDK: they wait in the spool for another process, or for "
-    "`intent-events drain`"
+    "intent-events: records end after the shutdown of the SDK or uninstrument(): they wait in the spool for another "
+    "process, or for `intent-events drain`"
 )
 
 
@@ -108,7 +108,8 @@ class IntentEventsSpanProcessor(SpanProcessor):
 
     def on_end(self, span: ReadableSpan) -> None:
         """Keep the span when it is a record. Never raises, and waits for nothing but one write."""
-        self.take(span)
+        if not self._retired:
+            self.take(span)
 
     def take(self, span: ReadableSpan) -> bool:
         """Keep a finished span of the SDK when it is a record, also one that the SDK has not handed over.
@@ -136,7 +137,7 @@ class IntentEventsSpanProcessor(SpanProcessor):
             Whether it is a record and durable now. Never raises.
         """
         record = select(span)
-        if not isinstance(record, Record) or self._retired:
+        if not isinstance(record, Record):
             return False
         self._received += 1
         if self._stopped:
@@ -178,13 +179,18 @@ class IntentEventsSpanProcessor(SpanProcessor):
             trouble("intent-events: the processor could not be shut down in order", error)
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
-        """Wait until everything is stored; whether that is so."""
+        """Wait until everything is stored; whether that is so. Of a retired one the SDK hears of nothing that waits."""
+        if self._retired:  # the SDK would pass over the processors behind it
+            return True
         if self._stopped:
             return not (self._left_over or self._spool.waiting().bytes)
         return self._drain.flush(timeout_millis / 1000)
 
     def retire(self) -> None:
-        """Shut down and keep nothing more: the SDK cannot take a processor out again, and another may follow it."""
+        """Shut down and take nothing more from the SDK, which cannot let a processor go; another may follow it.
+
+        What had begun before is handed over by whoever recorded it, and waits in the spool.
+        """
         self._retired = True
         self.shutdown()
 

@@ -54,15 +54,20 @@ def end_span(span: Span) -> bool:
     return True
 
 
-def rescue(span: Span) -> None:
-    """Send the span of a record that not all of its processors have seen the direct way, if there is one.
+def rescue(span: Span, began_with: DirectWay | None, *, seen: bool) -> None:
+    """Send the span of a record that may not be durable the direct way, if its processors cannot have kept it.
 
     Never raises. Kept twice it is one row all the same.
 
     Args:
         span: a span that has ended.
+        began_with: the way that was open when it began: it still takes what it has seen begin.
+        seen: whether all processors of the span have seen it.
     """
     way = _way
+    if seen and (began_with is None or way is began_with):
+        return
+    way = way or began_with
     if way is None:
         return
     try:

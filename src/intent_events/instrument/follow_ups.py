@@ -90,11 +90,11 @@ def record_outcome(
 def _emit(record: Record, table: dict[str, Attribute], fields: dict[str, object]) -> None:
     if not is_instrumentation_enabled():
         return
+    way = direct_way()
     start_ns = time_ns()
     # What it is the sampler must know; a number is given only to what can be stored.
     kind = {semconv.RECORD: record.value}
     span = current_recorder().tracer.start_span(f"intent.{record.value}", attributes=kind)
-    way = direct_way()
     if not span.is_recording():
         if way is not None:
             way.accept(Unspanned.of(span, start_ns).view(_attributes_of(record, table, fields)))
@@ -103,8 +103,7 @@ def _emit(record: Record, table: dict[str, Attribute], fields: dict[str, object]
     if way is not None:
         way.meet_sdk()
     span.set_attributes(_attributes_of(record, table, fields))
-    if not end_span(span):
-        rescue(span)
+    rescue(span, way, seen=end_span(span))
 
 
 def _attributes_of(record: Record, table: dict[str, Attribute], fields: dict[str, object]) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from intent_events import semconv
 from intent_events.delivery import ending, track
 from intent_events.identity import event_id_of, spelled
 from intent_events.instrument.attributes import attributes_of
-from intent_events.instrument.direct import Unspanned, direct_way, end_span, rescue
+from intent_events.instrument.direct import DirectWay, Unspanned, direct_way, end_span, rescue
 from intent_events.instrument.guard import GuardedSpan, Withheld, type_of
 from intent_events.instrument.mapping import HandlerMapping
 from intent_events.instrument.troubles import trouble
@@ -86,7 +86,7 @@ class OpenRecording:
     __slots__ = (
         *("_asked", "_asked_as", "_emitter_id", "_outer", "_recorder", "_span", "_start_ns", "_unspanned"),
         *("_utterance", "_visible"),
-        *("ended", "event_id", "trace"),
+        *("ended", "event_id", "trace", "way"),
     )
 
     def __init__(
@@ -107,6 +107,7 @@ class OpenRecording:
         self._start_ns = start_ns
         self._outer = outer
         self._unspanned = unspanned
+        self.way: DirectWay | None = None
         # The process in which it began: a copy that a forked child ends is not another record.
         self._emitter_id = EMITTER.emitter_id
         self._asked_as = trace.session_id
@@ -186,8 +187,8 @@ class OpenRecording:
             seen = end_span(self._span)
             if self._outer is None:
                 delivery = self.trace.delivery
-                if not seen and self._unspanned is None and not (delivery and delivery.persisted):
-                    rescue(self._span)
+                if self._unspanned is None and not (delivery and delivery.persisted):
+                    rescue(self._span, self.way, seen=seen)
                 ending(event_id, None)
 
     def _record(self, error: BaseException | None, event_id: str) -> None:
@@ -203,7 +204,7 @@ class OpenRecording:
             label = label if type(label) is str else text(label, set())
             self._recorder.turns.ended(session, self.event_id, label)
         unspanned = self._unspanned
-        way = direct_way() if unspanned is not None else None
+        way = None if unspanned is None else direct_way() or self.way
         if way is None and not span.is_recording():
             return
         attributes: dict[str, Any] = {}
@@ -334,9 +335,9 @@ class Recorder:
         outer = active_recording.get()
         if isinstance(outer, OpenRecording) and not outer.ended:
             return outer.child(semconv.SPAN_NAME, {semconv.ROOT: False})
+        way = direct_way()
         start_ns = time_ns()
         span = self._tracer.start_span(semconv.SPAN_NAME, start_time=start_ns)
-        way = direct_way()
         if span.is_recording():
             ids, unspanned = span.get_span_context(), None
             event_id = event_id_of(ids.trace_id, ids.span_id, start_ns)
@@ -352,7 +353,9 @@ class Recorder:
                 trouble(no_span(self._undelivered))
         trace = IntentTrace(event_id=event_id, delivery=track(event_id), **fields)
         raw = str.__str__(utterance) if isinstance(utterance, str) else None
-        return OpenRecording(self, span, event_id, trace, raw, None, unspanned, start_ns)
+        opened = OpenRecording(self, span, event_id, trace, raw, None, unspanned, start_ns)
+        opened.way = way  # it takes the record also when delivery has been detached by its end
+        return opened
 
     def undelivered(self, why: Undelivered) -> None:
         """Say why no delivery is attached, should an utterance come all the same.
