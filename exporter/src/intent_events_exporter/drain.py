@@ -310,13 +310,17 @@ class Drain:
                 self.breaker.failed(monotonic())
                 return False
             flush = Flush(source, self._writers, self.tally)
-            if self.breaker.failing or not self._met:
+            failing = self.breaker.failing
+            if failing or not self._met:
                 # A few records first. Was nothing there to try it with, nothing is known of Postgres.
                 await flush.probe()
-                if flush.took:
+                if failing and not flush.took:
+                    # It is asked: a process that drops everything would else fail for good, and never tell of it.
+                    await self._writers[0].ready()
+                if failing or flush.took:
                     self._met = True
-                    self.breaker.succeeded()
                     await self._beat()
+                    self.breaker.succeeded()
             await flush.run()
             stored = True
             if flush.took:
@@ -339,6 +343,7 @@ class Drain:
         trouble(problem, error)
         self.retries += 1
         self.breaker.failed(monotonic())
+        self._waiting = True  # for the end of the pause: with nothing to store, Postgres is asked
         self._give_up_writers()
 
     def _give_up_writers(self) -> None:
