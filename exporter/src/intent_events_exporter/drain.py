@@ -29,7 +29,7 @@ from intent_events.store.write import Writer
 from intent_events_exporter.breaker import Breaker, Circuit
 from intent_events_exporter.flush import Flush, Tally
 from intent_events_exporter.loop import OwnLoop, close_loop
-from intent_events_exporter.spool import Orphans, Spool, SpoolError
+from intent_events_exporter.spool import Orphans, Round, Spool, SpoolError
 
 _TICK_S: Final = 1.0
 _REFRESH_S: Final = 5.0
@@ -94,6 +94,8 @@ class Drain:
         self._loop: OwnLoop | None = None
         self._task: asyncio.Task[None] | None = None
         self._writers: Sequence[Writer] = ()
+        self._round: Round | None = None
+        self._orphans: Orphans | None = None
         self._met = False
         self._waiting = True
         self._tick_at = self._refresh_at = self._beat_at = 0.0
@@ -204,12 +206,13 @@ class Drain:
         finally:
             self._loop = None
             close_loop(loop)
+            self._leave_orphans()
 
     def _await_work(self) -> None:
         """Sleep until a record comes, the breaker allows another try, or the next tick; then gather others."""
         now = monotonic()
         due = self._tick_at
-        if self._waiting:
+        if self._waiting or self._round is not None:
             due = min(due, now + self.breaker.wait_s(now))
         with suppress(Empty):  # none came in that time
             self._wakes.get(timeout=max(due - now, 0.0))
@@ -222,8 +225,14 @@ class Drain:
         now = monotonic()
         if self._waiting and not self.breaker.wait_s(now):
             self._run(loop, self._flush())
-        if now < self._tick_at:
-            return
+        if now >= self._tick_at:
+            self._tick(loop, now)
+        # Last, and in turns with the others: what the dead left may take hours.
+        if self._round is not None and not (self._stopping.is_set() or self.breaker.wait_s(monotonic())):
+            self._run(loop, self._adopt(self._round))
+
+    def _tick(self, loop: OwnLoop, now: float) -> None:
+        """What is to be done every so often."""
         self._tick_at = now + _TICK_S
         self._sync()
         if not self._waiting:
@@ -231,8 +240,7 @@ class Drain:
         if now >= self._refresh_at:
             self._refresh_at = now + _REFRESH_S
             self._spool.refresh()
-            if not self.breaker.wait_s(monotonic()):
-                self._run(loop, self._adopt())
+            self._round = self._round or Round()
         if now >= self._beat_at and not self.breaker.failing:
             self._run(loop, self._beat())
 
@@ -289,27 +297,41 @@ class Drain:
             self.unreadable += self.tally.unreadable - unreadable
             self._flushed(monotonic() - began)
 
-    async def _adopt(self) -> None:
-        """Store what dead processes left."""
-        seen: set[str] = set()
-        while not self._stopping.is_set() and (orphans := self._spool.adopt(seen)) is not None:
-            seen.add(orphans.owner)  # once in a while: it may be unreadable, or stored and not ours to remove
+    async def _adopt(self, turns: Round) -> None:
+        """Store what dead processes left, until something else is to do; the next turn goes on from there."""
+        # Each once a round: what one left may be unreadable, or stored and not ours to remove.
+        while (orphans := self._orphans or self._spool.adopt(turns)) is not None:
+            self._orphans = orphans
+            flush: Flush | None = None
             try:
-                stored = await self._store(orphans)
+                flush = await self._store(orphans, self._gives_way)
             finally:
-                orphans.close()
-            if not stored and self.breaker.failing:
+                if flush is None or not flush.gave_way:
+                    self._leave_orphans()
+            if flush is None and self.breaker.failing:
+                break
+            if self._gives_way():
                 return
+        self._round = None
 
-    async def _store(self, source: Spool | Orphans) -> bool:
-        """Store what waits; whether all of it is stored."""
-        stored = False
+    def _leave_orphans(self) -> None:
+        orphans, self._orphans = self._orphans, None
+        if orphans is not None:
+            orphans.close()
+
+    def _gives_way(self) -> bool:
+        """Whether the dead have to wait: a record of our own does, the next tick is due, or it is time to stop."""
+        return self._awake or self._stopping.is_set() or monotonic() >= self._tick_at
+
+    async def _store(self, source: Spool | Orphans, gives_way: Callable[[], bool] = bool) -> Flush | None:
+        """Store what waits; the flush that did, None when it failed."""
+        stored: Flush | None = None
         try:
             self._writers = self._writers or self._make_writers()
             if not self._writers:  # no usable address, as whoever makes them has said
                 self.breaker.failed(monotonic())
-                return False
-            flush = Flush(source, self._writers, self.tally)
+                return None
+            flush = Flush(source, self._writers, self.tally, gives_way)
             failing = self.breaker.failing
             if failing or not self._met:
                 # A few records first. Was nothing there to try it with, nothing is known of Postgres.
@@ -322,7 +344,7 @@ class Drain:
                     await self._beat()
                     self.breaker.succeeded()
             await flush.run()
-            stored = True
+            stored = flush
             if flush.took:
                 self._met = True
                 self.breaker.succeeded()
@@ -334,7 +356,7 @@ class Drain:
         except IntentEventsError as error:  # Postgres is away, not migrated or refuses; the address cannot be used
             self._failed(f"intent-events: {error}. Records wait in the spool")
         finally:
-            if not stored:
+            if stored is None:
                 source.rewind()
                 self._waiting = True
         return stored

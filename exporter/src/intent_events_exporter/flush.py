@@ -6,7 +6,7 @@ There is one worker more than there are connections, so that a batch is read and
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from time import monotonic, thread_time
 from typing import Final, Protocol
@@ -102,30 +102,35 @@ class Flush:
 
     Attributes:
         took: whether Postgres has taken a batch.
+        gave_way: whether it ended early, so that something may wait yet.
     """
 
-    __slots__ = ("_failed", "_reading", "_rows", "_source", "_tally", "_writers", "took")
+    __slots__ = ("_failed", "_gives_way", "_reading", "_rows", "_source", "_tally", "_writers", "gave_way", "took")
 
-    def __init__(self, source: Source, writers: Sequence[Writer], tally: Tally) -> None:
+    def __init__(
+        self, source: Source, writers: Sequence[Writer], tally: Tally, gives_way: Callable[[], bool] = bool
+    ) -> None:
         """Prepare a flush.
 
         Args:
             source: where records wait.
             writers: one for each connection.
             tally: counts what became of them.
+            gives_way: whether something else is to do, which is asked after each batch; never unless given.
         """
         self._source = source
         self._writers: asyncio.Queue[Writer] = asyncio.Queue()
         for writer in writers:
             self._writers.put_nowait(writer)
         self._tally = tally
+        self._gives_way = gives_way
         self._rows = min(_FIRST_ROWS, BATCH_ROWS)
         self._reading = asyncio.Lock()
         self._failed: IntentEventsError | SpoolError | None = None
-        self.took = False
+        self.took = self.gave_way = False
 
     async def run(self) -> None:
-        """Store until nothing waits.
+        """Store until nothing waits, or it gives way; one batch is stored at least.
 
         Raises:
             IntentEventsError: Postgres did not take a batch; it waits in the source, whose reading must be rewound.
@@ -148,7 +153,7 @@ class Flush:
             raise self._failed
 
     async def _work(self) -> None:
-        while self._failed is None:
+        while self._failed is None and not self.gave_way:
             try:
                 async with self._reading:  # one worker after the other, so that one stores while the next reads
                     taken = await self._take(self._rows)
@@ -159,6 +164,7 @@ class Flush:
             if not taken.ends:
                 return
             await self._store(taken)
+            self.gave_way = self.gave_way or self._gives_way()
 
     async def _take(self, rows: int) -> _Taken:
         """Read and encode the next records, a few at a time.

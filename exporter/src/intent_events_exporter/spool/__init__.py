@@ -7,7 +7,7 @@ lock later adopts what is left. ``<folder>/aside/`` keeps what is no record any 
 
 from intent_events_exporter.spool.chain import Batch, Position
 from intent_events_exporter.spool.look import Spooled, Totals, look, totals
-from intent_events_exporter.spool.orphans import Orphans
+from intent_events_exporter.spool.orphans import Orphans, Round
 from intent_events_exporter.spool.refusal import Refusal, SpoolError
 from intent_events_exporter.spool.spool import Fsync, Spool, Waiting
 
@@ -17,6 +17,7 @@ __all__ = [
     "Orphans",
     "Position",
     "Refusal",
+    "Round",
     "Spool",
     "SpoolError",
     "Spooled",

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a dead process left in the spool, taken over by a living one."""
 
+from collections import deque
 from collections.abc import Container
 from pathlib import Path
 from typing import Self
@@ -9,6 +10,23 @@ from intent_events.instrument.troubles import trouble
 from intent_events_exporter.spool.chain import Batch, Chain, Position
 from intent_events_exporter.spool.file import Segment
 from intent_events_exporter.spool.folder import Home, check, is_for, owners_in, segments_in
+
+
+class Round:
+    """One round of adopting: the folders of the spool are listed once, and each is come to once."""
+
+    def __init__(self) -> None:
+        self._ahead: deque[Path] | None = None
+
+    def ahead(self, folder: Path) -> deque[Path]:
+        """The folders that are still to come; whoever comes to one takes it out.
+
+        Raises:
+            OSError: the folder of the spool cannot be read.
+        """
+        if self._ahead is None:
+            self._ahead = deque(owners_in(folder))
+        return self._ahead
 
 
 class Orphans:
@@ -25,7 +43,7 @@ class Orphans:
 
     @classmethod
     def adopt(
-        cls, folder: Path, left_alone: set[str], passed_over: Container[str], database: str | None = None
+        cls, folder: Path, left_alone: set[str], passed_over: Container[str] | Round, database: str | None = None
     ) -> Self | None:
         """Take over what one dead process left; None when none left anything.
 
@@ -34,15 +52,19 @@ class Orphans:
         Args:
             folder: of the spool.
             left_alone: owners that are passed over; one that left nothing but segments of a newer form is added to it.
-            passed_over: owners that are passed over as well, this time.
+            passed_over: owners that are passed over as well, this time; or the round that this is a part of.
             database: where records would go; those that are for another one are left to its processes. None for any.
         """
         try:
             check(folder)
-            owners = owners_in(folder)
+            if isinstance(passed_over, Round):
+                owners, passed_over = passed_over.ahead(folder), ()
+            else:
+                owners = deque(owners_in(folder))
         except OSError:  # missing, or another user may have planted what is there; append() says so
             return None
-        for path in owners:
+        while owners:
+            path = owners.popleft()
             if path.name in left_alone or path.name in passed_over:
                 continue
             home = None

@@ -15,7 +15,7 @@ from intent_events_exporter.spool.chain import Batch, Chain, Position
 from intent_events_exporter.spool.file import Segment
 from intent_events_exporter.spool.folder import ASIDE, SEGMENT, Home, bytes_in, owners_in
 from intent_events_exporter.spool.look import look_at
-from intent_events_exporter.spool.orphans import Orphans
+from intent_events_exporter.spool.orphans import Orphans, Round
 from intent_events_exporter.spool.refusal import Refusal, SpoolError, refused
 from intent_events_exporter.spool.segment import FRAME_BYTES, HEADER_BYTES, MOST_BYTES, encode_frame
 
@@ -226,11 +226,11 @@ class Spool:
         self._others = self._measured()
         self.max_bytes = self._max_bytes
 
-    def adopt(self, passed_over: Container[str] = ()) -> Orphans | None:
+    def adopt(self, passed_over: Container[str] | Round = ()) -> Orphans | None:
         """Take over the segments of one dead process; None when there is none.
 
         Args:
-            passed_over: names of dead processes that are left to others.
+            passed_over: names of dead processes that are left to others; or the round of adopting that this is part of.
         """
         orphans = Orphans.adopt(self._folder, self._left_alone, passed_over, self._database)
         if orphans is not None:
