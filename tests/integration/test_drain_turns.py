@@ -2,6 +2,8 @@
 """The drain has several things to do, and none of them waits for ever behind another one."""
 
 import asyncio
+import os
+import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -11,7 +13,7 @@ from uuid import UUID
 import pytest
 
 from integration.test_drain import account, leave
-from integration.test_processor import COUNT, QUICK, handle, kept
+from integration.test_processor import COUNT, NOWHERE, QUICK, QUIET_FORK, handle, kept
 from integration.test_processor_ends import in_time
 from intent_events.demo.postgres import EmbeddedPostgres
 from intent_events.instrument import troubles
@@ -26,6 +28,7 @@ from intent_events_exporter.record import encode
 from intent_events_exporter.spool import Spool, totals
 from intent_events_exporter.spool.folder import owners_in
 from support.postgres import Database, run_apart
+from support.processes import run_app
 from support.records import span_view
 from support.spool_process import PLENTY, adopted
 from support.waiting import until
@@ -227,3 +230,112 @@ def test_the_dead_are_listed_once(pg: Database, writer_dsn: str, folder: Path, m
     assert pg.fetchval_now(COUNT) == 60
     assert totals(folder).owners == 0
     assert len(listed) < 20
+
+
+# The disk.
+
+
+def syncers() -> list[threading.Thread]:
+    """Threads that sync a spool."""
+    return [thread for thread in threading.enumerate() if thread.name == "intent-events-sync"]
+
+
+def test_the_disk_is_synced_while_a_name_is_resolved(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """``INTENT_EVENTS_SPOOL_FSYNC=interval`` keeps its promise while no name server answers; the thread ends."""
+    asked, answered = threading.Event(), threading.Event()
+
+    def unanswered(*_: object, **__: object) -> None:
+        asked.set()
+        answered.wait(60.0)
+        raise socket.gaierror(socket.EAI_AGAIN, "no name server answers")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unanswered)
+    synced: list[int] = []
+    fdatasync = os.fdatasync
+
+    def counting(fd: int) -> None:
+        fdatasync(fd)
+        synced.append(fd)
+
+    with kept("postgresql://u@db.example/x", folder, spool_fsync="interval") as opened:
+        handle("one")
+        assert asked.wait(30.0)
+        monkeypatch.setattr(os, "fdatasync", counting)
+        until(lambda: len(synced) >= 2, "it was synced twice within one question")
+        assert len(syncers()) == 1
+        answered.set()
+        in_time(opened.provider.shutdown)
+    until(lambda: not syncers(), "the thread has ended")
+
+
+@pytest.mark.parametrize("mode", ["none", "always"])
+def test_no_thread_syncs_where_none_has_to(folder: Path, mode: str) -> None:
+    """In the other modes nobody needs it."""
+    with kept(NOWHERE, folder, spool_fsync=mode) as opened:
+        handle("one")
+        until(lambda: opened.metric("drain.retries")[""], "the drain runs")
+        assert not syncers()
+
+
+CHILD: Final = """
+import os
+import threading
+from intent_events_exporter import IntentEventsSpanProcessor
+from support.records import span_view
+from support.waiting import until
+
+def names():
+    return sorted(thread.name for thread in threading.enumerate() if thread.name.startswith("intent-events"))
+
+both = ["intent-events-drain", "intent-events-sync"]
+processor = IntentEventsSpanProcessor()
+assert processor.accept(span_view(1))
+until(lambda: names() == both, "both threads run")
+child = os.fork()
+if not child:
+    assert not names()
+    assert processor.accept(span_view(2))
+    until(lambda: names() == both, "both threads run in the child")
+    processor.shutdown()
+    until(lambda: not names(), "both have ended in the child")
+    os._exit(0)
+assert os.waitpid(child, 0)[1] == 0
+assert names() == both
+processor.shutdown()
+until(lambda: not names(), "both have ended")
+"""
+
+
+def test_a_child_syncs_its_own(folder: Path) -> None:
+    """A forked child starts a thread of its own with its drain, and the parent's goes on."""
+    env = {"INTENT_EVENTS_DSN": NOWHERE, "INTENT_EVENTS_SPOOL_DIR": str(folder)}
+    ran = run_app("-c", CHILD, env={**env, **QUIET_FORK, "INTENT_EVENTS_SPOOL_FSYNC": "interval"})
+    assert ran.returncode == 0, ran.stderr
+    assert "Traceback" not in ran.stderr
+
+
+def test_no_thread_can_be_started(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The drain syncs itself until one can."""
+    start, refused = threading.Thread.start, threading.Event()
+    refused.set()
+
+    def refusing(thread: threading.Thread) -> None:
+        if refused.is_set() and thread.name == "intent-events-sync":
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    synced: list[int] = []
+    sync = Spool.sync
+
+    def counting(spool: Spool) -> None:
+        sync(spool)
+        synced.append(1)
+
+    monkeypatch.setattr(threading.Thread, "start", refusing)
+    monkeypatch.setattr(Spool, "sync", counting)
+    with kept(NOWHERE, folder, spool_fsync="interval"):
+        handle("one")
+        until(lambda: len(synced) >= 2, "it is synced all the same")
+        assert not syncers()
+        refused.clear()
+        until(syncers, "one could be started")

@@ -30,6 +30,7 @@ from intent_events_exporter.breaker import Breaker, Circuit
 from intent_events_exporter.flush import Flush, Tally
 from intent_events_exporter.loop import OwnLoop, close_loop
 from intent_events_exporter.spool import Orphans, Round, Spool, SpoolError
+from intent_events_exporter.syncer import Syncer
 
 _TICK_S: Final = 1.0
 _REFRESH_S: Final = 5.0
@@ -94,6 +95,7 @@ class Drain:
         self._loop: OwnLoop | None = None
         self._task: asyncio.Task[None] | None = None
         self._writers: Sequence[Writer] = ()
+        self._syncer = Syncer(self._spool)
         self._round: Round | None = None
         self._orphans: Orphans | None = None
         self._met = False
@@ -193,7 +195,7 @@ class Drain:
             return
         try:
             with suppress_instrumentation():  # our own statements are no traffic of the host's
-                self._keep_synced(loop)
+                self._syncer.keep()
                 while not self._stopping.is_set():
                     self._await_work()
                     try:
@@ -205,6 +207,7 @@ class Drain:
             trouble("intent-events: the drain failed; records wait in the spool for another process", error)
         finally:
             self._loop = None
+            self._syncer.end()
             close_loop(loop)
             self._leave_orphans()
 
@@ -234,7 +237,7 @@ class Drain:
     def _tick(self, loop: OwnLoop, now: float) -> None:
         """What is to be done every so often."""
         self._tick_at = now + _TICK_S
-        self._sync()
+        self._syncer.keep()
         if not self._waiting:
             self._spool.trim()
         if now >= self._refresh_at:
@@ -277,15 +280,6 @@ class Drain:
     def _cancel(self) -> None:
         if self._task is not None:
             self._task.cancel()
-
-    def _keep_synced(self, loop: OwnLoop) -> None:
-        """Once a second while a flush waits for Postgres; between flushes each tick does it."""
-        self._sync()
-        loop.call_later(_TICK_S, self._keep_synced, loop)
-
-    def _sync(self) -> None:
-        with suppress(SpoolError):  # the disk fails; append() says so
-            self._spool.sync()
 
     async def _flush(self) -> None:
         # Before anything is read: whatever is appended from now on wakes the thread again.

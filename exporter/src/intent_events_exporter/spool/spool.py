@@ -55,8 +55,9 @@ class Waiting(NamedTuple):
 class Spool:
     """The spool of one process, in a folder that all processes of a host share.
 
-    ``append()`` is for any thread, signal handler and finalizer; ``waiting()`` for any thread. Everything else is for
-    one thread, the drain. A forked child appends to files of its own and reads nothing of its parent's.
+    ``append()`` is for any thread, signal handler and finalizer; ``waiting()`` and ``sync()`` for any thread.
+    Everything else is for one thread, the drain. A forked child appends to files of its own and reads nothing of its
+    parent's.
     """
 
     def __init__(
@@ -198,20 +199,26 @@ class Spool:
                     chain.active = None  # the disk is full, perhaps of this very segment: append() makes another
         chain.tidy()
 
+    @property
+    def to_be_synced(self) -> bool:
+        """Whether ``sync()`` does anything, and somebody has to call it."""
+        return self._fsync is Fsync.INTERVAL
+
     def sync(self) -> None:
         """Make what was appended survive a loss of power; does nothing but with ``Fsync.INTERVAL``.
 
         Raises:
             SpoolError: the disk fails.
         """
-        if self._fsync is not Fsync.INTERVAL:
+        if not self.to_be_synced:
             return
         for segment in tuple(self._chain.segments):
             try:
                 if segment.fd >= 0:
                     os.fdatasync(segment.fd)
-            except OSError as error:  # the disk fails
-                raise refused(error, self._folder) from error
+            except OSError as error:  # the disk fails; or the drain has just synced or removed it, and closed it
+                if segment.fd >= 0:
+                    raise refused(error, self._folder) from error
 
     def refresh(self) -> None:
         """See what other processes have in the folder, and that nobody removed what is ours; for every few seconds."""
