@@ -2,7 +2,7 @@
 """The drain: it outlives every failure, tells the loss ledger at the right moments, and holds nothing up."""
 
 import threading
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -26,7 +26,7 @@ from intent_events.settings import DeliverySettings
 from intent_events.store.write import BATCH_ROWS, Writer
 from intent_events_exporter import IntentEventsSpanProcessor
 from intent_events_exporter.record import encode
-from intent_events_exporter.spool import Batch, Refusal, Spool, SpoolError, totals
+from intent_events_exporter.spool import Batch, Refusal, Round, Spool, SpoolError, totals
 from support.outages import frozen
 from support.postgres import Database
 from support.processes import run_app
@@ -371,8 +371,8 @@ def test_orphans_and_no_address(folder: Path, monkeypatch: pytest.MonkeyPatch) -
     taken: list[object] = []
     adopt = Spool.adopt
 
-    def counting(spool: Spool, passed_over: Container[str] = ()) -> Any:
-        orphans = adopt(spool, passed_over)
+    def counting(spool: Spool, turns: Round | None = None) -> Any:
+        orphans = adopt(spool, turns)
         taken.append(orphans)
         return orphans
 

@@ -73,7 +73,7 @@ def test_drops_are_told_when_the_address_comes_late(
         secret.write_text(writer_dsn)
         until(lambda: pg.fetch_now(DROPPED), "it is told while the process lives")
         until(lambda: not drain_of(opened.processor).breaker.failing, "the way is clear")
-    assert pg.fetchval_now(DROPPED) == '{"spool_unwritable": 1}'
+    assert pg.fetchval_now(DROPPED) == '{"spool_unwritable": 1, "spool_unwritable 1": 0}'
     total = run_apart(account(pg)).total
     assert (total.emitted, total.dropped, total.missing) == (1, 1, 0)
 

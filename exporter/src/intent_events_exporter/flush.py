@@ -16,8 +16,8 @@ from intent_events.errors import IntentEventsError
 from intent_events.rows import Rejection
 from intent_events.store.copy_format import Sealed
 from intent_events.store.write import BATCH_ROWS, Writer, Written
-from intent_events_exporter.record import sealed_in
-from intent_events_exporter.spool import Batch, Position, SpoolError
+from intent_events_exporter.record import NewerError, sealed_in
+from intent_events_exporter.spool import Batch, Position, Refusal, SpoolError
 
 _BATCH_BYTES: Final = 4 << 20
 """Bytes of records after which a batch is full: a few batches are in memory at a time, whatever records hold."""
@@ -25,6 +25,7 @@ _SLICE_BYTES: Final = 1 << 20
 _FIRST_ROWS: Final = 250
 """Rows of the first batch; each next one has twice as many, for connections idle while their first one is read."""
 _PROBE_ROWS: Final = 50
+_NEWER: Final = "a newer version of the exporter has spooled it: update, or run `intent-events drain` of that version"
 _SLICE: Final = 8
 _LONGEST_SLICE: Final = 64
 """Records that are read and encoded at a time, in the beginning and at the most."""
@@ -84,8 +85,16 @@ class _Taken:
     unreadable: int = 0
 
     def add(self, batch: Batch) -> None:
-        """Encode what was read."""
-        for row in sealed_in(batch.payloads):
+        """Encode what was read.
+
+        Raises:
+            SpoolError: a newer version has spooled some of it, and is to store that.
+        """
+        try:
+            rows = sealed_in(batch.payloads)
+        except NewerError as error:
+            raise SpoolError(Refusal.SPOOL_UNWRITABLE, _NEWER) from error
+        for row in rows:
             if row is None:
                 self.unreadable += 1
             elif isinstance(row, Rejection):

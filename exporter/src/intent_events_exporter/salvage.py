@@ -10,7 +10,7 @@ from opentelemetry.instrumentation.utils import suppress_instrumentation
 
 from intent_events.store.write import Writer
 from intent_events_exporter.flush import Flush, Tally
-from intent_events_exporter.spool import Orphans, Spool, SpoolError
+from intent_events_exporter.spool import Orphans, Round, Spool, SpoolError
 from intent_events_exporter.spool.folder import Home, check, database_of, is_for, owners_in
 from intent_events_exporter.spool.look import look_at
 
@@ -107,7 +107,6 @@ class Salvage:
         self._timeout_s = timeout_s
         # Half of the time at most: a server that does not answer is then named, with the remedy.
         self._writer = Writer(dsn, door=DOOR, timeout_s=min(timeout_s / 2, _STATEMENT_S))
-        self._seen: set[str] = set()
         self.tally = Tally()
         self.adopted = 0
         self.problems: list[str] = []
@@ -130,7 +129,9 @@ class Salvage:
         try:
             with suppress_instrumentation():  # our own statements are no traffic of anybody's
                 async with asyncio.timeout(self._timeout_s):
-                    while (orphans := spool.adopt(self._seen)) is not None:
+                    # Once each: what is still there afterwards cannot be read, and the next one's turn comes.
+                    turns = Round()
+                    while (orphans := spool.adopt(turns)) is not None:
                         await self._store(orphans)
         except TimeoutError:  # the time is up
             self.in_time = False
@@ -138,9 +139,6 @@ class Salvage:
             await self._writer.close()
 
     async def _store(self, orphans: Orphans) -> None:
-        self._seen.add(
-            orphans.owner
-        )  # once: what is still there afterwards cannot be read, and the next one's turn comes
         self.adopted += 1
         try:
             await Flush(orphans, [self._writer], self.tally).run()

@@ -35,7 +35,7 @@ _DO: Final = MappingProxyType(
         "spool_full": "see why Postgres does not take records, or raise INTENT_EVENTS_SPOOL_MAX_BYTES",
         "disk_full": "make room on the disk of the spool",
         "spool_unwritable": "mend the folder of the spool, or name another by INTENT_EVENTS_SPOOL_DIR",
-        "unreadable": "drain with the version that wrote them before going back to an older one",
+        "unreadable": "report it: their checksums are right, and no version knows their form",
         "internal": "report the type that the log line of the process names",
     }
 )

@@ -2,7 +2,6 @@
 """What a dead process left in the spool, taken over by a living one."""
 
 from collections import deque
-from collections.abc import Container
 from pathlib import Path
 from typing import Self
 
@@ -42,9 +41,7 @@ class Orphans:
         self._chain = chain
 
     @classmethod
-    def adopt(
-        cls, folder: Path, left_alone: set[str], passed_over: Container[str] | Round, database: str | None = None
-    ) -> Self | None:
+    def adopt(cls, folder: Path, left_alone: set[str], turns: Round, database: str | None = None) -> Self | None:
         """Take over what one dead process left; None when none left anything.
 
         Folders of the dead in which nothing waits are removed on the way.
@@ -52,20 +49,17 @@ class Orphans:
         Args:
             folder: of the spool.
             left_alone: owners that are passed over; one that left nothing but segments of a newer form is added to it.
-            passed_over: owners that are passed over as well, this time; or the round that this is a part of.
+            turns: the round that this is a part of.
             database: where records would go; those that are for another one are left to its processes. None for any.
         """
         try:
             check(folder)
-            if isinstance(passed_over, Round):
-                owners, passed_over = passed_over.ahead(folder), ()
-            else:
-                owners = deque(owners_in(folder))
+            owners = turns.ahead(folder)
         except OSError:  # missing, or another user may have planted what is there; append() says so
             return None
         while owners:
             path = owners.popleft()
-            if path.name in left_alone or path.name in passed_over:
+            if path.name in left_alone:
                 continue
             home = None
             try:

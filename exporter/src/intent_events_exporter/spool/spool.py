@@ -2,7 +2,6 @@
 """The spool of one process: appended to by any thread, read and released by one."""
 
 import os
-from collections.abc import Container
 from contextlib import suppress
 from enum import StrEnum
 from itertools import count
@@ -233,13 +232,13 @@ class Spool:
         self._others = self._measured()
         self.max_bytes = self._max_bytes
 
-    def adopt(self, passed_over: Container[str] | Round = ()) -> Orphans | None:
+    def adopt(self, turns: Round | None = None) -> Orphans | None:
         """Take over the segments of one dead process; None when there is none.
 
         Args:
-            passed_over: names of dead processes that are left to others; or the round of adopting that this is part of.
+            turns: the round that this is a part of, in which each dead process is come to once; a new one if not given.
         """
-        orphans = Orphans.adopt(self._folder, self._left_alone, passed_over, self._database)
+        orphans = Orphans.adopt(self._folder, self._left_alone, turns or Round(), self._database)
         if orphans is not None:
             self._adopted.add(orphans)
         return orphans
