@@ -141,8 +141,9 @@ async def test_heartbeats_through_a_pooler(pg: Database, pooled_dsn: str) -> Non
             assert await writer.write(utterances(number, number + 1)) == Written(stored=1)
     finally:
         await writer.close()
-    rows = await pg.fetch(f"SELECT {', '.join(Heartbeat._fields)} FROM agent.emitters ORDER BY beat")
-    assert [tuple(row) for row in rows] == [each._replace(dropped='{"spool_full": 1}') for each in beats]
+    columns = ", ".join(name for name in Heartbeat._fields if name != "dropped_numbers")  # they stand among the drops
+    rows = await pg.fetch(f"SELECT {columns} FROM agent.emitters ORDER BY beat")
+    assert [tuple(row) for row in rows] == [each._replace(dropped='{"spool_full": 1}')[:-1] for each in beats]
 
 
 async def test_a_process_behind_a_pooler(pg: Database, pooled_dsn: str, tmp_path: Path) -> None:
