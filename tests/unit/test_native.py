@@ -266,7 +266,7 @@ def test_a_uuid_that_was_never_made() -> None:
 
 
 def _keeps(work: Callable[[], object]) -> bool:
-    """Whether many calls leave a byte each behind, in each of three tries, since all that lives in the process counts."""
+    """Whether many calls leave a byte each behind, in each of three tries, for all that lives in the process counts."""
     return all(_grown_once(work) >= 2000 for _ in range(3))
 
 
