@@ -155,7 +155,7 @@ class Drain:
         until = monotonic() + timeout_s
         pause = threading.Event()
         self.breaker.hurry()
-        while self._spool.waiting().bytes:
+        while self._spool.waiting_bytes():
             if monotonic() >= until or self._stopping.is_set():
                 return False
             self._awake = False
@@ -179,7 +179,7 @@ class Drain:
 
     def _serve_here(self) -> None:
         """Store what waits on the thread that stops us, where none of our own could be started."""
-        if not self._spool.waiting().bytes:
+        if not self._spool.waiting_bytes():
             return
         try:
             asyncio.get_running_loop()

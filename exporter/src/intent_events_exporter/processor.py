@@ -173,7 +173,7 @@ class IntentEventsSpanProcessor(SpanProcessor):
         try:
             self._drain.stop(self._settings.shutdown_timeout)
             closing, self._spool = self._spool, self._make_spool()
-            self._left_over = closing.waiting().bytes > 0
+            self._left_over = closing.waiting_bytes() > 0
             closing.close()
         except Exception as error:  # noqa: BLE001 - whatever fails here must not keep the host from ending
             trouble("intent-events: the processor could not be shut down in order", error)
@@ -183,7 +183,7 @@ class IntentEventsSpanProcessor(SpanProcessor):
         if self._retired:  # the SDK would pass over the processors behind it
             return True
         if self._stopped:
-            return not (self._left_over or self._spool.waiting().bytes)
+            return not (self._left_over or self._spool.waiting_bytes())
         return self._drain.flush(timeout_millis / 1000)
 
     def retire(self) -> None:

@@ -45,7 +45,7 @@ class Totals(NamedTuple):
 
 
 class Seen(NamedTuple):
-    """What waits in the folder of one process.
+    """What waits in the folder of one process, or in one segment.
 
     Attributes:
         bytes: of frames that are not released.
@@ -98,21 +98,29 @@ def look_at(owner: Path) -> Seen:
     Raises:
         OSError: it cannot be read.
     """
-    waiting, oldest_ns = 0, 0
-    for path in segments_in(owner):
-        try:
-            fd, header = open_to_read(path)
-        except FileNotFoundError:  # removed meanwhile
-            continue
-        try:
-            found = os.fstat(fd)
-            if header.cursor < found.st_size:
-                waiting += found.st_size - header.cursor
-                first_ns = appended_of(os.pread(fd, FRAME_BYTES, header.cursor)) or header.created_ns
-                oldest_ns = oldest_ns or first_ns or found.st_mtime_ns
-        finally:
-            os.close(fd)
-    return Seen(waiting, _age_s(oldest_ns) if oldest_ns else None)
+    seen = [look_in(path) for path in segments_in(owner)]
+    oldest_age_s = next((one.oldest_age_s for one in seen if one.oldest_age_s is not None), None)
+    return Seen(sum(one.bytes for one in seen), oldest_age_s)
+
+
+def look_in(path: Path) -> Seen:
+    """The same of one segment; nothing waits in one that is gone.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    try:
+        fd, header = open_to_read(path)
+    except FileNotFoundError:  # released meanwhile
+        return Seen(0, None)
+    try:
+        found = os.fstat(fd)
+        if header.cursor >= found.st_size:
+            return Seen(0, None)
+        since_ns = appended_of(os.pread(fd, FRAME_BYTES, header.cursor)) or header.created_ns or found.st_mtime_ns
+        return Seen(found.st_size - header.cursor, _age_s(since_ns))
+    finally:
+        os.close(fd)
 
 
 def _records(path: Path) -> Iterator[tuple[bytes, int]]:

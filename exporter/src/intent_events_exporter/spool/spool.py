@@ -13,7 +13,7 @@ from weakref import WeakMethod, WeakSet
 from intent_events_exporter.spool.chain import Batch, Chain, Position
 from intent_events_exporter.spool.file import Segment
 from intent_events_exporter.spool.folder import ASIDE, SEGMENT, Home, bytes_in, owners_in
-from intent_events_exporter.spool.look import look_at
+from intent_events_exporter.spool.look import look_in
 from intent_events_exporter.spool.orphans import Orphans, Round
 from intent_events_exporter.spool.refusal import Refusal, SpoolError, refused
 from intent_events_exporter.spool.segment import FRAME_BYTES, HEADER_BYTES, MOST_BYTES, encode_frame
@@ -245,13 +245,16 @@ class Spool:
 
     def waiting(self) -> Waiting:
         """What waits; of this process alone."""
-        chain, home = self._chain, self._home
-        size = chain.waiting_bytes()
+        chain = self._chain
         oldest_age_s = None
-        if size and home is not None:
-            with suppress(OSError):  # the disk fails, as append() says
-                oldest_age_s = look_at(home.path).oldest_age_s
-        return Waiting(chain.records, size, oldest_age_s)
+        with suppress(OSError):  # the disk fails, as append() says; or a file has just been released
+            seen = (look_in(segment.path).oldest_age_s for segment in tuple(chain.segments))
+            oldest_age_s = next((age_s for age_s in seen if age_s is not None), None)
+        return Waiting(chain.records, chain.waiting_bytes(), oldest_age_s)
+
+    def waiting_bytes(self) -> int:
+        """Bytes of what waits, without a look at the disk; for any thread, as often as it likes."""
+        return self._chain.waiting_bytes()
 
     def close(self) -> None:
         """Take no more records. What is not released is left to an adopter. Any number of times."""
