@@ -52,6 +52,33 @@ def handle(utterance): return 1
 """
 
 
+_DECORATED: Final = """
+from functools import wraps
+def retried(handler):
+    @wraps(handler)
+    def retry(*args, **kwargs):
+        return handler(*args, **kwargs)
+    return retry
+@retried
+def handle(utterance): return 1
+class Brain:
+    @retried
+    def handle(self, utterance): return 1
+    @staticmethod
+    def say(utterance): return 1
+    @classmethod
+    def ask(cls, utterance): return 1
+"""
+
+
+def test_what_is_decorated_is_no_trap(pg: Database, tmp_path: Path) -> None:
+    """A decorator of the host's beneath our wrapper has the function that it wraps, and calls it through ours."""
+    (tmp_path / "decorated.py").write_text(_DECORATED)
+    targets = ",".join(f"decorated:{name}" for name in ("handle", "Brain.handle", "Brain.say", "Brain.ask"))
+    ran = run("--dsn", pg.dsn, INTENT_EVENTS_TARGETS=targets, PYTHONPATH=f"{tmp_path}{os.pathsep}{APPS}")
+    assert ran.complaints.get("targets") is None, ran.detail("targets")
+
+
 def test_a_route_that_has_the_handler_itself(pg: Database, tmp_path: Path) -> None:
     """A framework that keeps a function before it can be wrapped calls it unrecorded: that is warned of."""
     (tmp_path / "routed.py").write_text(_ROUTES)

@@ -16,7 +16,6 @@ from integration.test_processor_ends import in_time
 from intent_events import semconv
 from intent_events.demo.postgres import EmbeddedPostgres
 from intent_events.errors import SettingsError
-from intent_events.instrument import troubles
 from intent_events.instrument.recorder import EMITTER
 from intent_events.review.ledger_model import Reconciliation
 from intent_events.review.reconcile import Spooled, reconcile
@@ -36,18 +35,6 @@ from support.stored import tampering
 from support.waiting import until, until_async
 
 _BEATS: Final = "SELECT * FROM agent.emitters WHERE emitter_id = $1 ORDER BY beat"
-
-
-@pytest.fixture(autouse=True)
-def _troubles_are_news(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each test hears the log lines that another test heard a moment ago."""
-    monkeypatch.setattr(troubles, "_last", {})
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """Folder of the spool."""
-    return tmp_path / "spool"
 
 
 async def beats_of(pg: Database, emitter_id: str = "") -> list[Any]:

@@ -16,7 +16,6 @@ from integration.test_drain import account, leave
 from integration.test_processor import COUNT, NOWHERE, QUICK, QUIET_FORK, handle, kept
 from integration.test_processor_ends import in_time
 from intent_events.demo.postgres import EmbeddedPostgres
-from intent_events.instrument import troubles
 from intent_events.rows import Rejection
 from intent_events.semconv import Record
 from intent_events.settings import DeliverySettings
@@ -36,18 +35,6 @@ from support.waiting import until
 DROPPED: Final = "SELECT dropped FROM agent.emitters ORDER BY beat DESC"
 
 
-@pytest.fixture(autouse=True)
-def _troubles_are_news(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each test hears the log lines that another test heard a moment ago."""
-    monkeypatch.setattr(troubles, "_last", {})
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """Folder of the spool."""
-    return tmp_path / "spool"
-
-
 def processor_of(dsn: str, folder: Path, **settings: float) -> IntentEventsSpanProcessor:
     """A processor that records nothing itself."""
     return IntentEventsSpanProcessor(dsn, folder, settings=DeliverySettings.model_validate({**QUICK, **settings}))
@@ -65,6 +52,7 @@ def test_drops_are_told_when_the_address_comes_late(
     pg: Database, writer_dsn: str, folder: Path, tmp_path: Path
 ) -> None:
     """A process that drops everything, and had no address at first, writes a heartbeat, and the ledger knows why."""
+    folder.parent.mkdir()
     folder.write_text("no folder")
     secret = tmp_path / "dsn"
     with kept(None, folder, dsn_file=secret) as opened:

@@ -20,7 +20,6 @@ from opentelemetry.trace import Span
 from integration.test_exporter import HOSTILE, finished
 from intent_events import IntentTrace, current_trace, record_outcome, record_reply, record_utterance, semconv
 from intent_events.demo.postgres import EmbeddedPostgres
-from intent_events.instrument import troubles
 from intent_events.instrument.current import set_recorder
 from intent_events.settings import DeliverySettings
 from intent_events_exporter import IntentEventsSpanProcessor
@@ -33,18 +32,6 @@ COUNT: Final = "SELECT count(*) FROM agent.intent_events"
 NOWHERE: Final = "postgresql://127.0.0.1:1/nowhere"
 QUICK: Final[dict[str, Any]] = {"flush_interval": 0.02, "shutdown_timeout": 20.0}
 QUIET_FORK: Final = {"PYTHONWARNINGS": "default,ignore::DeprecationWarning"}
-
-
-@pytest.fixture(autouse=True)
-def _troubles_are_news(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each test hears the log lines that another test heard a moment ago."""
-    monkeypatch.setattr(troubles, "_last", {})
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """Folder of the spool."""
-    return tmp_path / "spool"
 
 
 class Kept:
@@ -175,6 +162,7 @@ def test_a_record_that_no_disk_takes(
     pg: Database, writer_dsn: str, folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """It is counted with its reason, here and in the ledger, and said once; its trace is true, and nothing fails."""
+    folder.parent.mkdir()
     folder.write_text("no folder")
     with kept(writer_dsn, folder) as opened:
         traces = [handle("one") for _ in range(3)]

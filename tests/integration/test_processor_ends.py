@@ -12,7 +12,6 @@ import pytest
 
 from integration.test_processor import COUNT, handle, kept, said
 from intent_events.demo.postgres import EmbeddedPostgres
-from intent_events.instrument import troubles
 from intent_events_exporter.spool import totals
 from support.outages import frozen
 from support.postgres import Database
@@ -21,18 +20,6 @@ from support.records import HASH_KEY
 from support.waiting import until, until_async
 
 QUIET_FORK: Final = {"PYTHONWARNINGS": "default,ignore::DeprecationWarning"}
-
-
-@pytest.fixture(autouse=True)
-def _troubles_are_news(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each test hears the log lines that another test heard a moment ago."""
-    monkeypatch.setattr(troubles, "_last", {})
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """Folder of the spool."""
-    return tmp_path / "spool"
 
 
 ADOPT: Final = """

@@ -9,10 +9,11 @@ import os
 import shutil
 import signal
 import threading
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Generator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from random import Random
+from threading import RLock
 from time import sleep
 
 import pytest
@@ -318,29 +319,36 @@ def test_a_fork_in_the_middle_of_an_append(folder: Path, spool: Spool, monkeypat
     assert len(list(owners_in(folder))) == 1
 
 
-def test_a_thread_that_died_in_it(spool: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A lock that is never let go, as by a thread that the interpreter stopped at its end, does not hang the host."""
-    monkeypatch.setattr(spool._chain, "patient", patient(spool._chain.lock, 0.05))
-    spool.append(b"0")
-    held, done = threading.Event(), threading.Event()
+@contextmanager
+def held(lock: RLock) -> Generator[None]:
+    """A lock that another thread has."""
+    taken, done = threading.Event(), threading.Event()
 
     def hold() -> None:
-        with spool._chain.lock:
-            held.set()
+        with lock:
+            taken.set()
             done.wait(60)
 
     thread = threading.Thread(target=hold)
     thread.start()
     try:
-        assert held.wait(60)
+        assert taken.wait(60)
+        yield
+    finally:
+        done.set()
+        thread.join()
+
+
+def test_a_thread_that_died_in_it(spool: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A lock that is never let go, as by a thread that the interpreter stopped at its end, does not hang the host."""
+    monkeypatch.setattr(spool._chain, "patient", patient(spool._chain.lock, 0.05))
+    spool.append(b"0")
+    with held(spool._chain.lock):
         assert refusal(spool, b"1") == Refusal.SPOOL_UNWRITABLE
         # Nobody waits as long a second time, and what only looks does not wait at all.
         monkeypatch.setattr(spool._chain, "patient", None)
         assert refusal(spool, b"2") == Refusal.SPOOL_UNWRITABLE
         assert spool.waiting().records == 1
-    finally:
-        done.set()
-        thread.join()
     assert not refusal(spool, b"3")
     monkeypatch.setattr(spool._chain, "patient", patient(spool._chain.lock))
     assert not refusal(spool, b"4")
@@ -351,22 +359,10 @@ def test_the_end_of_a_spool_whose_disk_hangs(spool: Spool, monkeypatch: pytest.M
     """A thread that the disk holds up has the lock: closing comes to its end, and leaves everything as it is."""
     monkeypatch.setattr(spool._chain, "patient", patient(spool._chain.lock, 0.05))
     spool.append(b"0")
-    held, done = threading.Event(), threading.Event()
-
-    def hold() -> None:
-        with spool._chain.lock:
-            held.set()
-            done.wait(60)
-
-    thread = threading.Thread(target=hold)
-    thread.start()
-    try:
-        assert held.wait(60)
+    with held(spool._chain.lock):
         spool.close()
         assert [record.payload for record in look(folder)] == [b"0"]
-    finally:
-        done.set()
-        thread.join()
+    assert refusal(spool, b"1") == Refusal.SPOOL_UNWRITABLE
 
 
 def _is_open(fd: int) -> bool:

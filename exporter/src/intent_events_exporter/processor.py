@@ -179,8 +179,8 @@ class IntentEventsSpanProcessor(SpanProcessor):
             trouble("intent-events: the processor could not be shut down in order", error)
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
-        """Wait until everything is stored; whether that is so. Of a retired one the SDK hears of nothing that waits."""
-        if self._retired:  # the SDK would pass over the processors behind it
+        """Wait until everything is stored; whether that is so, or it is retired."""
+        if self._retired:  # the SDK asks no processor behind one that says no
             return True
         if self._stopped:
             return not (self._left_over or self._spool.waiting_bytes())

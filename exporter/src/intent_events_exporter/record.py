@@ -101,7 +101,7 @@ def sealed_in(payloads: Sequence[bytes]) -> list[Sealed | Rejection | None]:
 def _sealed_with_care(payload: bytes) -> Sealed | Rejection | None:
     try:
         span, record = _read(payload)
-    except NewerError:
+    except NewerError:  # it is nothing that may be given up
         raise
     except ValueError as error:  # no form that any version knows
         trouble("intent-events: a record of the spool cannot be read and is given up", error)
@@ -114,11 +114,11 @@ def _read(payload: bytes) -> tuple[SpanView, Record]:
     if not (form and isinstance(form[0], int)):
         kind, *ended, attributes = msgspec.convert(form, _Mapped)
         if kind not in _KINDS:
-            raise NewerError(kind)
+            raise NewerError
         return _span_of(ended, attributes), Record(kind)
     order, *ended = msgspec.convert(form[:_FIRST], _Ordered)
     if order not in ORDERS:
-        raise NewerError(order)
+        raise NewerError
     values = zip(ORDERS[order], form[_FIRST:], strict=True)
     attributes = {key: value for key, value in values if value is not None}
     return _span_of(ended, {**attributes, semconv.ROOT: True}), Record.UTTERANCE

@@ -74,12 +74,13 @@ def estate_in(folder: Path, database: str | None = None) -> Estate:
             if home is None:
                 living = _plus(living, seen.bytes, seen.oldest_age_s)
                 continue
+            named = None if is_for(owner, database) else database_of(owner)
             home.let_go()
-            if is_for(owner, database):
+            if named is None:
                 dead = _plus(dead, seen.bytes, seen.oldest_age_s)
             else:
                 elsewhere = _plus(elsewhere, seen.bytes, seen.oldest_age_s)
-                databases.add(database_of(owner) or "")
+                databases.add(named)
     return Estate(living, dead, elsewhere, frozenset(databases))
 
 

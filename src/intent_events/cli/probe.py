@@ -60,7 +60,8 @@ def _target(target: str, wrapper: type[Any]) -> dict[str, Any]:
         found: Any = resolve_name(target)
     except (Exception, SystemExit) as error:  # noqa: BLE001 - a module of the host's may fail in any way, or end the process
         return {"target": target, "error": f"{type(error).__name__}{_needed(target, error)}"}
-    return {"target": target, "wrapped": _is_ours(found, wrapper), "kept": _kept_by(found)}
+    ours = _ours_around(found, wrapper)
+    return {"target": target, "wrapped": ours is not None, "kept": "" if ours is None else _kept_by(ours.__wrapped__)}
 
 
 def _needed(target: str, error: BaseException) -> str:
@@ -71,20 +72,19 @@ def _needed(target: str, error: BaseException) -> str:
     return f" of {missing}"
 
 
-def _is_ours(found: Any, wrapper: type[Any]) -> bool:
-    """Whether our wrapper is among those around a function; others may have come over it."""
+def _ours_around(found: Any, wrapper: type[Any]) -> Any:
+    """Our wrapper among those around a function; others may have come over it. None when it is not there."""
     for _ in range(_MOST_WRAPPERS):
         if isinstance(getattr(found, "_self_wrapper", None), wrapper):
-            return True
+            return found
         found = getattr(found, "__wrapped__", None)
-    return False
+    return None
 
 
-def _kept_by(found: Any) -> str:
-    """Type of an object that has the function itself, as a route has that was made before it was wrapped."""
-    for _ in range(_MOST_WRAPPERS):
-        found = getattr(found, "__wrapped__", found)
-    holders: list[object] = gc.get_referrers(found)
+def _kept_by(handler: Any) -> str:
+    """Type of an object that has the handler itself, as a route has that was made before it was wrapped."""
+    function = getattr(handler, "__func__", handler)  # a bound method is one more object that has it
+    holders: list[object] = [each for each in gc.get_referrers(function) if each is not handler]
     return next((type(each).__name__ for each in holders if not issubclass(type(each), _WRAPPERS)), "")
 
 

@@ -2,7 +2,7 @@
 """The spool of one process: appended to by any thread, read and released by one."""
 
 import os
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from enum import StrEnum
 from itertools import count
 from pathlib import Path
@@ -129,8 +129,7 @@ class Spool:
         chain = self._chain
         taken = False
         try:
-            # Once the disk has been waited for, the next records are not held up as well.
-            with chain.impatient if self._hangs else chain.patient as taken:
+            with self._patience(chain) as taken:
                 if taken:
                     self._append(chain, frame, size)
         except RuntimeError:  # it was not taken in time, so it cannot be released; or the block's own
@@ -139,6 +138,10 @@ class Spool:
         self._hangs = not taken
         if not taken:
             raise SpoolError(Refusal.SPOOL_UNWRITABLE, "the spool is busy: its disk hangs, or a thread died in it")
+
+    def _patience(self, chain: Chain) -> AbstractContextManager[bool]:
+        """The lock; once its disk has been waited for, nobody after that is held up as long."""
+        return chain.impatient if self._hangs else chain.patient
 
     def _append(self, chain: Chain, frame: bytes, size: int) -> None:
         if chain.size + size > self._room or size > MOST_BYTES + FRAME_BYTES:
@@ -246,11 +249,12 @@ class Spool:
     def waiting(self) -> Waiting:
         """What waits; of this process alone."""
         chain = self._chain
-        oldest_age_s = None
-        with suppress(OSError):  # the disk fails, as append() says; or a file has just been released
-            seen = (look_in(segment.path).oldest_age_s for segment in tuple(chain.segments))
-            oldest_age_s = next((age_s for age_s in seen if age_s is not None), None)
-        return Waiting(chain.records, chain.waiting_bytes(), oldest_age_s)
+        size, oldest_age_s = chain.waiting_bytes(), None
+        if size:
+            with suppress(OSError):  # the disk fails, as append() says
+                seen = (look_in(segment.path).oldest_age_s for segment in tuple(chain.segments))
+                oldest_age_s = next((age_s for age_s in seen if age_s is not None), None)
+        return Waiting(chain.records, size, oldest_age_s)
 
     def waiting_bytes(self) -> int:
         """Bytes of what waits, without a look at the disk; for any thread, as often as it likes."""
@@ -260,11 +264,11 @@ class Spool:
         """Take no more records. What is not released is left to an adopter. Any number of times."""
         chain, home = self._chain, self._home
         try:
-            with chain.patient:
+            with self._patience(chain):  # without it all the same: whoever has it looks again before it goes on
                 self._closed = True
                 self._problem = SpoolError(Refusal.SPOOL_UNWRITABLE, "the spool is closed")
                 chain.active = None
-        except RuntimeError:  # its disk hangs, and whoever waits for that has the lock: all is left as it is
+        except RuntimeError:  # it was not taken in time: the disk hangs, and what is open stays so
             return
         chain.tidy()
         chain.let_go()
