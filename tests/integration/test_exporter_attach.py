@@ -26,6 +26,7 @@ from intent_events import (
     semconv,
 )
 from intent_events.instrument import troubles, undelivered
+from intent_events.instrument.direct import direct_way
 from intent_events_exporter import IntentEventsSpanExporter
 from support.hosts import Notes, accounted, all_stored, told_by
 from support.postgres import Database
@@ -191,7 +192,7 @@ def test_a_provider_of_another_make(
     caplog: pytest.LogCaptureFixture,
     provider_has: str,
 ) -> None:
-    """A provider whose spans record, but that takes no processor: one line says so, and handlers run."""
+    """A provider whose spans record, but that takes no processor: one line says so, handlers run, and it can be undone."""
 
     class Foreign(NoOpTracerProvider):
         """Makes spans of its own."""
@@ -211,7 +212,10 @@ def test_a_provider_of_another_make(
     traces = [handle("one") for _ in range(3)]
     assert [trace.outcome for trace in traces] == ["matched"] * 3
     assert not any(trace.telemetry_persisted for trace in traces)
-    assert len(said(caplog)) == 1
+    (line,) = said(caplog)
+    assert "a tracer provider that takes no span processor" in line
+    IntentEventsInstrumentor().uninstrument()
+    assert direct_way() is None, "nothing of it is left for whoever instruments next"
 
 
 async def test_without_targets_delivery_alone_is_attached(

@@ -79,17 +79,18 @@ class Attached:
 
     def meet_sdk(self) -> None:
         """A span records: attach to whoever made it, or say that this is not possible."""
-        if self._met:
-            return
-        try:
-            if not self.attach_to_sdk():
-                trouble(_STRANGE)
-        except Exception as error:  # noqa: BLE001 - a provider of another make may raise anything
-            trouble(_STRANGE, error)
+        if not self._met and not self.attach_to_sdk():
+            trouble(_STRANGE)
 
     def attach_to_sdk(self) -> bool:
-        """Attach to the SDK's provider; whether there is one."""
-        provider = self._provider or get_tracer_provider()
+        """Attach to the SDK's provider; False if there is none yet. One that cannot be extended is said. Never raises."""
+        try:
+            return self._attach_to(self._provider or get_tracer_provider())
+        except Exception as error:  # noqa: BLE001 - a provider of another make may raise anything
+            trouble(_STRANGE, error)
+            return True
+
+    def _attach_to(self, provider: TracerProvider) -> bool:
         add = getattr(provider, "add_span_processor", None)
         if add is None:
             return False
