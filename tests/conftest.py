@@ -11,6 +11,7 @@ import pytest
 from intent_events import delivery
 from intent_events.demo.postgres import EmbeddedPostgres
 from intent_events.instrument import troubles
+from intent_events.instrument.direct import direct_way, set_direct_way
 from intent_events.instrument.recorder import EMITTER
 from intent_events.store.migrate import migrate
 from support.leaks import nothing_left_behind
@@ -49,6 +50,8 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def _nothing_left_behind() -> Iterator[None]:
     with nothing_left_behind():
         yield
+    left, _ = direct_way(), set_direct_way(None)
+    assert left is None, "a delivery is still attached: the next test's records would go to it"
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,9 @@
 """The processor behind a real SDK: what has ended is durable, is stored once, and is accounted for; nobody is hurt."""
 
 import contextvars
+import errno
 import gc
+import os
 import signal
 import threading
 from collections.abc import Generator
@@ -174,6 +176,30 @@ def test_a_record_that_no_disk_takes(
     (line,) = said(caplog)
     assert "a record is dropped" in line
     assert "INTENT_EVENTS_SPOOL_DIR" in line
+
+
+async def test_a_record_that_the_disk_takes_but_does_not_sync(
+    pg: Database, writer_dsn: str, folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is not durable, as its trace says, but neither is it dropped: it is stored, and metrics and ledger agree."""
+
+    def fail(_fd: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with kept(writer_dsn, folder, spool_fsync="always") as opened:
+        monkeypatch.setattr(os, "fdatasync", fail)
+        traces = [handle("one") for _ in range(3)]
+        assert not any(trace.telemetry_persisted for trace in traces)
+        assert opened.processor.force_flush()
+        assert all([await trace.committed(10.0) for trace in traces])
+        assert opened.metric("processor.records") == {"spooled": 3}
+        assert opened.metric("drain.records") == {"stored": 3, "duplicate": 0, "dead": 0}
+    assert await pg.fetchval(COUNT) == 3
+    assert await pg.fetchval("SELECT dropped FROM agent.emitters ORDER BY beat DESC LIMIT 1") == "{}"
+    (line,) = said(caplog)
+    assert "would not survive a loss of power" in line
+    assert str(folder) in line
+    assert "EIO" in line
 
 
 # Metrics.

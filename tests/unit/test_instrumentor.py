@@ -4,6 +4,7 @@
 import asyncio
 import importlib
 import importlib.metadata
+import re
 from pathlib import Path
 from types import ModuleType
 
@@ -58,6 +59,28 @@ def test_settings_that_cannot_be_used(
     assert not traced.row.synthetic
     assert "no INTENT_EVENTS_HASH_KEY, so this process made a key of its own" in caplog.text
     assert (traced.row.hash_key_id or "").startswith("process-")
+
+
+def test_a_keyword_that_it_does_not_know(
+    module: Make, traced: Traced, instrumentor: Start, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A misspelt or invented keyword is said by its name, never by its value, and the rest has its effect."""
+    name = module()
+    instrumentor(target=[f"{name}:handle"], dsn="postgresql://u:hunter2@db/x", targets=[f"{name}:handle"])
+    importlib.import_module(name).handle(UTTERANCE)
+    (line,) = [record.getMessage() for record in caplog.records if "takes no" in record.getMessage()]
+    assert "instrument() takes no dsn, target. It takes targets, mapping, stages, " in line
+    assert "INTENT_EVENTS_DSN" in line
+    assert "hunter2" not in caplog.text
+    assert len(traced.roots) == 1
+
+
+def test_keywords_are_documented(instrumentor: Start, caplog: pytest.LogCaptureFixture) -> None:
+    """Each keyword that the docstring names is known, and each that is known is named there."""
+    documented = re.findall(r"``(\w+)``", "".join(re.findall(r"^ +\* (.+?):", IntentEventsInstrumentor.__doc__ or "", re.MULTILINE)))
+    instrumentor(unknown=None)
+    (line,) = [record.getMessage() for record in caplog.records if "takes no" in record.getMessage()]
+    assert f"It takes {', '.join(documented)}. " in line
 
 
 def test_a_mapping_that_cannot_be_used(

@@ -35,7 +35,7 @@ from intent_events_exporter.convert import attributes_of, view_of
 from intent_events_exporter.drain import Drain
 from intent_events_exporter.metrics import Dropped, ProcessorMetrics
 from intent_events_exporter.record import encode
-from intent_events_exporter.spool import Fsync, Spool, SpoolError, Waiting
+from intent_events_exporter.spool import Fsync, Spool, SpoolError, UnsyncedError, Waiting
 from intent_events_exporter.spool.folder import owners_in
 
 _STATEMENT_S: Final = 30.0
@@ -143,24 +143,18 @@ class IntentEventsSpanProcessor(SpanProcessor):
         if self._stopped:
             trouble(_LATE)
         try:
-            payload, spool = encode(span, record), self._spool
-            try:
-                spool.append(payload)
-            except SpoolError:  # the disk refuses; or it was shut down in this moment, and another takes its place
-                if spool is self._spool:
-                    raise
-                self._spool.append(payload)
+            durable = self._keep(encode(span, record))
         except SpoolError as error:  # the disk is full or refuses, or the spool has reached its size
             return self._drop(span, record, error.reason, str(error))
         except Exception as error:  # noqa: BLE001 - whatever fails here must not reach the SDK, which would pass it on
             return self._drop(span, record, Dropped.INTERNAL, f"it could not be kept ({type(error).__name__})")
         self._service_name = span.service_name
-        if record is Record.UTTERANCE:
+        if durable and record is Record.UTTERANCE:
             event_id = span.attributes.get(EVENT_ID)
             if isinstance(event_id, str):
                 persist(event_id)
         self._drain.wake()
-        return True
+        return durable
 
     def shutdown(self) -> None:
         """Store what waits, within ``INTENT_EVENTS_SHUTDOWN_TIMEOUT``; the rest stays in the spool.
@@ -204,6 +198,24 @@ class IntentEventsSpanProcessor(SpanProcessor):
         spool = Spool(self._folder, max_bytes=settings.spool_max_bytes, fsync=Fsync(settings.spool_fsync))
         spool.database = self._database
         return spool
+
+    def _keep(self, payload: bytes) -> bool:
+        """Append a record to the spool; whether it is as durable as the settings ask for.
+
+        Raises:
+            SpoolError: it is not kept.
+        """
+        spool = self._spool
+        try:
+            spool.append(payload)
+        except UnsyncedError as error:  # the disk fails after it took the record, which is stored unless power goes too
+            trouble(f"intent-events: a record is kept, but would not survive a loss of power: {error}")
+            return False
+        except SpoolError:  # the disk refuses; or it was shut down in this moment, and another takes its place
+            if spool is self._spool:
+                raise
+            return self._keep(payload)
+        return True
 
     def _place(self) -> str | None:
         """The database that rows go to, in words; None as long as there is no usable address."""

@@ -19,6 +19,11 @@ from intent_events.instrument.wrappers import HandlerWrapper
 DELIVERY_GROUP: Final = "intent_events_delivery"
 """Entry point group of what delivers records: callables ``attach(tracer_provider, meter_provider) -> detach``."""
 
+_KEYWORDS: Final = dict.fromkeys(
+    ("targets", "mapping", "stages", "vocabulary", "settings", "tracer_provider", "meter_provider", "delivery")
+)
+_BY_VARIABLES: Final = "Where records are delivered to is set by INTENT_EVENTS_DSN and its like"
+
 
 class IntentEventsInstrumentor(BaseInstrumentor):
     """Records the utterances of an orchestrator without changing it.
@@ -33,6 +38,8 @@ class IntentEventsInstrumentor(BaseInstrumentor):
     * ``settings``: a :class:`RecordSettings`; default the environment.
     * ``tracer_provider``, ``meter_provider``: default the global ones.
     * ``delivery``: False leaves delivery to an exporter that the host sets up by itself.
+
+    Any other is said in one log line, and without effect.
     """
 
     _targets: Targets
@@ -43,6 +50,9 @@ class IntentEventsInstrumentor(BaseInstrumentor):
         return ()
 
     def _instrument(self, **kwargs: Any) -> None:
+        unknown = ", ".join(sorted(kwargs.keys() - _KEYWORDS))
+        if unknown:
+            trouble(f"intent-events: instrument() takes no {unknown}. It takes {', '.join(_KEYWORDS)}. {_BY_VARIABLES}")
         settings = kwargs.get("settings") or settings_or_defaults()
         made = make_recorder(
             settings,

@@ -8,7 +8,7 @@ lock later adopts what is left. ``<folder>/aside/`` keeps what is no record any 
 from intent_events_exporter.spool.chain import Batch, Position
 from intent_events_exporter.spool.look import Spooled, Totals, look, totals
 from intent_events_exporter.spool.orphans import Orphans, Round
-from intent_events_exporter.spool.refusal import Refusal, SpoolError
+from intent_events_exporter.spool.refusal import Refusal, SpoolError, UnsyncedError
 from intent_events_exporter.spool.spool import Fsync, Spool, Waiting
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "SpoolError",
     "Spooled",
     "Totals",
+    "UnsyncedError",
     "Waiting",
     "look",
     "totals",

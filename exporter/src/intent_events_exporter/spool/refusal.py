@@ -35,6 +35,10 @@ class SpoolError(Exception):
         self.reason = reason
 
 
+class UnsyncedError(Exception):
+    """A record was taken, and survives the death of the process; a loss of power now may lose it."""
+
+
 def refused(error: OSError, folder: Path | None = None) -> SpoolError:
     """What an error of the file system means for a record.
 

@@ -15,7 +15,7 @@ from intent_events_exporter.spool.file import Segment
 from intent_events_exporter.spool.folder import ASIDE, SEGMENT, Home, bytes_in, owners_in
 from intent_events_exporter.spool.look import look_in
 from intent_events_exporter.spool.orphans import Orphans, Round
-from intent_events_exporter.spool.refusal import Refusal, SpoolError, refused
+from intent_events_exporter.spool.refusal import Refusal, SpoolError, UnsyncedError, refused
 from intent_events_exporter.spool.segment import FRAME_BYTES, HEADER_BYTES, MOST_BYTES, encode_frame
 
 _RETRY_S: Final = 1.0
@@ -122,7 +122,8 @@ class Spool:
             payload: the record, at most 16 MiB.
 
         Raises:
-            SpoolError: it is not kept. With ``Fsync.ALWAYS`` it may be all the same, if only making it durable failed.
+            SpoolError: it is not kept.
+            UnsyncedError: it is kept; with ``Fsync.ALWAYS``, when making it survive a loss of power failed.
         """
         frame = encode_frame(payload, _now_ns())
         size = len(frame)
@@ -156,13 +157,16 @@ class Spool:
             chain.size += written
             if written == size:
                 chain.records += 1
-            if self._always:
-                os.fdatasync(active.fd)
         except OSError as error:  # the disk is full, read-only or fails
             raise refused(error, self._folder) from error
         if written < size:
             # The fragment stays: a record of a signal handler may already stand behind it. Readers pass over it.
             raise SpoolError(Refusal.DISK_FULL, "the disk of the spool is full: make room there")
+        if self._always:
+            try:
+                os.fdatasync(active.fd)
+            except OSError as error:  # the disk fails
+                raise UnsyncedError(str(refused(error, self._folder))) from error
 
     def read(self, max_records: int, max_bytes: int) -> Batch:
         """The next records after those read before.
