@@ -192,7 +192,7 @@ def test_a_provider_of_another_make(
     caplog: pytest.LogCaptureFixture,
     provider_has: str,
 ) -> None:
-    """A provider whose spans record, but that takes no processor: one line says so, handlers run, and it can be undone."""
+    """A provider whose spans record, but that takes no processor: one line says so, handlers run; it can be undone."""
 
     class Foreign(NoOpTracerProvider):
         """Makes spans of its own."""

@@ -77,7 +77,9 @@ def test_a_keyword_that_it_does_not_know(
 
 def test_keywords_are_documented(instrumentor: Start, caplog: pytest.LogCaptureFixture) -> None:
     """Each keyword that the docstring names is known, and each that is known is named there."""
-    documented = re.findall(r"``(\w+)``", "".join(re.findall(r"^ +\* (.+?):", IntentEventsInstrumentor.__doc__ or "", re.MULTILINE)))
+    documented = re.findall(
+        r"``(\w+)``", "".join(re.findall(r"^ +\* (.+?):", IntentEventsInstrumentor.__doc__ or "", re.MULTILINE))
+    )
     instrumentor(unknown=None)
     (line,) = [record.getMessage() for record in caplog.records if "takes no" in record.getMessage()]
     assert f"It takes {', '.join(documented)}. " in line

@@ -83,7 +83,7 @@ class Attached:
             trouble(_STRANGE)
 
     def attach_to_sdk(self) -> bool:
-        """Attach to the SDK's provider; False if there is none yet. One that cannot be extended is said. Never raises."""
+        """Attach to the SDK's provider; False if there is none yet. Never raises: what cannot be extended is said."""
         try:
             return self._attach_to(self._provider or get_tracer_provider())
         except Exception as error:  # noqa: BLE001 - a provider of another make may raise anything
