@@ -154,13 +154,12 @@ def _soak(seconds: float) -> Iterator[Figure]:
 
 
 def _large(server: EmbeddedPostgres, rows: int) -> Iterator[Figure]:
-    empty = writer.measure(server, 5)
+    empty = writer.rates(server, ROUNDS, emptied=True)
     writer.fill(server, rows)
-    full = writer.measure(server, 5, keep=True)
-    for way in (writer.DRAIN, writer.DRAIN_TWO):
-        before = median(empty.ways[way])
-        ratios = [speed / before for speed in full.ways[way]]
-        detail = f"{median(full.ways[way]):,.0f} rows/s against {before:,.0f} rows/s"
+    for way, full in writer.rates(server, ROUNDS, emptied=False).items():
+        before = median(empty[way])
+        ratios = [speed / before for speed in full]
+        detail = f"{median(full):,.0f} rows/s against {before:,.0f} rows/s"
         yield _figure(f"table of {rows:,} rows / empty table, {way}", ratios, 0.8, detail)
 
 

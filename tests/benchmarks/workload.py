@@ -26,6 +26,7 @@ ARGUMENTS: Final = {
     "subject_ref_type": "entity",
     "subject_ref_id": str(uuid4()),
 }
+_TURNS: Final = 5
 _PRE: Final = [Candidate(f"cbu.verb-{place}", 10.0 - place, "lexical") for place in range(10)]
 
 
@@ -72,11 +73,20 @@ def instrumented(recorder: Recorder) -> HandlerWrapper:
     return HandlerWrapper(lambda: recorder, HandlerMapping())
 
 
-def finished_spans(n: int) -> Sequence[ReadableSpan]:
-    """Spans of ``n`` utterances, as the SDK hands them to an exporter."""
+def finished_spans(n: int, *, varied: bool = False) -> Sequence[ReadableSpan]:
+    """Spans of ``n`` utterances, as the SDK hands them to an exporter.
+
+    Args:
+        n: how many.
+        varied: no two utterances are alike, and five make a session; else all are the same one of one session.
+    """
     kept, provider = Keep(), TracerProvider()
     provider.add_span_processor(kept)
     wrapper = instrumented(recorder_on(provider))
-    for _ in range(n):
-        wrapper(handle, None, (UTTERANCE,), ARGUMENTS)
+    said, known = UTTERANCE, ARGUMENTS
+    for number in range(n):
+        if varied:
+            said = f"{UTTERANCE} {uuid4()}"
+            known = known if number % _TURNS else {**ARGUMENTS, "session_id": str(uuid4())}
+        wrapper(handle, None, (said,), known)
     return kept.spans

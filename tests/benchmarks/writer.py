@@ -2,7 +2,7 @@
 """Finished spans to committed rows, against one server-side COPY BINARY of the same rows into the same table.
 
 All fill the same partitioned table with all its indexes and its CHECK, in turns. It is emptied before each, or holds
-millions of rows, and then what was added is deleted again.
+millions of rows and grows.
 """
 
 import asyncio
@@ -130,26 +130,22 @@ def _ended(processor: IntentEventsSpanProcessor, spans: Sequence[ReadableSpan]) 
     return perf_counter() - began
 
 
-def measure(running: EmbeddedPostgres, rounds: int, *, keep: bool = False) -> Speeds:
-    """Measure this many rounds of :data:`ROWS` rows each way.
+def measure(running: EmbeddedPostgres, rounds: int) -> Speeds:
+    """Measure this many rounds of :data:`ROWS` rows each way into an empty table.
 
     Args:
         running: a migrated server.
         rounds: how often each side runs.
-        keep: leave the rows that were there before; else the table is emptied each time.
     """
     dsn = running.dsn()
     spans = finished_spans(ROWS)
     gc.collect()
     gc.freeze()  # the spans of all rounds are the benchmark's own burden
-    emptied = tampering(
-        "DELETE FROM agent.intent_events WHERE emitter_seq IS NOT NULL" if keep else "TRUNCATE agent.intent_events"
-    )
     file = running.data_dir / "rows.copy"
     speeds = Speeds([], {})
     with ways(dsn) as every:
         for way in every.values():  # connects, and warms what is compiled and planned
-            asyncio.run(run(dsn, emptied))
+            asyncio.run(run(dsn, _EMPTIED))
             way(spans[:2000])
         every[EXPORT](spans)
         asyncio.run(
@@ -159,17 +155,42 @@ def measure(running: EmbeddedPostgres, rounds: int, *, keep: bool = False) -> Sp
             )
         )
         for _ in range(rounds):
-            asyncio.run(run(dsn, emptied))
+            asyncio.run(run(dsn, _EMPTIED))
             speeds.copy.append(ROWS / asyncio.run(_copy(dsn, file)))
             for name, way in every.items():
-                asyncio.run(run(dsn, emptied))
+                asyncio.run(run(dsn, _EMPTIED))
                 speeds.ways.setdefault(name, []).append(ROWS / way(spans))
     gc.unfreeze()
     return speeds
 
 
+def rates(running: EmbeddedPostgres, rounds: int, *, emptied: bool) -> dict[str, list[float]]:
+    """Rows a second of a drain, over one connection and over two, as :data:`ROWS` new utterances come each time.
+
+    None is like another: a key that was there and deleted, or a text that all have in common, would cost the server
+    more or less than what comes in production.
+
+    Args:
+        running: a migrated server.
+        rounds: how often each runs.
+        emptied: empty the table before; else it grows.
+    """
+    dsn = running.dsn()
+    speeds: dict[str, list[float]] = {DRAIN: [], DRAIN_TWO: []}
+    with ways(dsn) as every:
+        for way in speeds:  # connects, and warms what is compiled and planned
+            every[way](finished_spans(2000, varied=True))
+        for _ in range(rounds):
+            for way, found in speeds.items():
+                spans = finished_spans(ROWS, varied=True)
+                asyncio.run(run(dsn, _EMPTIED if emptied else "SELECT"))
+                gc.collect()
+                found.append(ROWS / every[way](spans))
+    return speeds
+
+
 def fill(running: EmbeddedPostgres, rows: int) -> None:
-    """Fill the table with rows like those of the workload, of the last minutes and without a number."""
+    """Fill the table with rows like those of the workload, of the last hour; what follows has autovacuum, as always."""
     dsn = running.dsn()
     with ways(dsn) as every:
         every[EXPORT](finished_spans(1000))
@@ -186,8 +207,11 @@ def fill(running: EmbeddedPostgres, rows: int) -> None:
         asyncio.run(run(dsn, statement))
     asyncio.run(run(dsn, tampering("DELETE FROM agent.intent_events WHERE emitter_seq IS NOT NULL")))
     asyncio.run(run(dsn, "VACUUM ANALYZE agent.intent_events"))
+    asyncio.run(run(dsn, "ALTER SYSTEM SET autovacuum = on"))
+    asyncio.run(run(dsn, "SELECT pg_reload_conf()"))
 
 
+_EMPTIED: Final = tampering("TRUNCATE agent.intent_events")
 _TEMPLATE: Final = "CREATE TABLE public.template AS SELECT *, row_number() OVER () AS place FROM agent.intent_events"
 _MS: Final = "(extract(epoch FROM now()) * 1000)::bigint - 3600000 + (step * 1000 + place) / 3"
 _RANDOM: Final = "md5(step::text || ' ' || place::text)"

@@ -266,6 +266,9 @@ async def test_from_the_revision_before(empty_pg: Database, tmp_path: Path, monk
     assert (await migrate(empty_pg.dsn)).before == "0002"
     question = "SELECT verb_fqn, runner_up_verb_fqn, n FROM agent.v_intent_top_clarify_verbs"
     assert [tuple(row) for row in await empty_pg.fetch(question)] == [("a.a", "b.b", 1)]
+    index = "SELECT indexdef FROM pg_indexes WHERE indexname = 'intent_events_utter_hash_idx'"
+    assert "USING brin" in await empty_pg.fetchval(index)
+    assert await empty_pg.fetchval("SELECT count(*) FROM agent.intent_events WHERE utterance_hash = '00'") == 1
     may = "SELECT has_table_privilege('intent_reviewer', 'agent.v_intent_top_clarify_verbs', 'SELECT')"
     assert await empty_pg.fetchval(may)
 
