@@ -154,13 +154,15 @@ def _soak(seconds: float) -> Iterator[Figure]:
 
 
 def _large(server: EmbeddedPostgres, rows: int) -> Iterator[Figure]:
-    empty = writer.rates(server, ROUNDS, emptied=True)
     writer.fill(server, rows)
-    for way, full in writer.rates(server, ROUNDS, emptied=False).items():
-        before = median(empty[way])
-        ratios = [speed / before for speed in full]
-        detail = f"{median(full):,.0f} rows/s against {before:,.0f} rows/s"
+    with writer.server() as empty:
+        speeds = writer.rates(empty, server, ROUNDS)
+    for way, found in speeds.items():
+        ratios = [full / none for full, none in zip(found.filled, found.empty, strict=True)]
+        detail = f"{median(found.filled):,.0f} rows/s against {median(found.empty):,.0f} rows/s"
         yield _figure(f"table of {rows:,} rows / empty table, {way}", ratios, 0.8, detail)
+    detail = "connecting included"
+    yield _figure(f"ms to find a fingerprint among {rows:,}", writer.lookups(server, 15), None, detail, at_most=True)
 
 
 @contextmanager

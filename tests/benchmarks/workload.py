@@ -80,7 +80,7 @@ def finished_spans(n: int, *, varied: bool = False) -> Sequence[ReadableSpan]:
         n: how many.
         varied: no two utterances are alike, and five make a session; else all are the same one of one session.
     """
-    kept, provider = Keep(), TracerProvider()
+    kept, provider = Keep(), TracerProvider(shutdown_on_exit=False)  # or the spans live as long as the process
     provider.add_span_processor(kept)
     wrapper = instrumented(recorder_on(provider))
     said, known = UTTERANCE, ARGUMENTS

@@ -9,6 +9,7 @@ import asyncio
 import gc
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -23,6 +24,7 @@ from benchmarks.workload import finished_spans
 from intent_events.demo.postgres import EmbeddedPostgres
 from intent_events.semconv import Record
 from intent_events.settings import DeliverySettings
+from intent_events.store.lookup import find_events
 from intent_events.store.migrate import migrate
 from intent_events.store.write import Writer
 from intent_events_exporter import IntentEventsSpanExporter, IntentEventsSpanProcessor
@@ -164,28 +166,44 @@ def measure(running: EmbeddedPostgres, rounds: int) -> Speeds:
     return speeds
 
 
-def rates(running: EmbeddedPostgres, rounds: int, *, emptied: bool) -> dict[str, list[float]]:
-    """Rows a second of a drain, over one connection and over two, as :data:`ROWS` new utterances come each time.
+class Rates(NamedTuple):
+    """Rows a second, round by round.
 
-    None is like another: a key that was there and deleted, or a text that all have in common, would cost the server
-    more or less than what comes in production.
+    Attributes:
+        empty: of an emptied table.
+        filled: of one that holds millions of rows.
+    """
+
+    empty: list[float]
+    filled: list[float]
+
+
+def rates(empty: EmbeddedPostgres, filled: EmbeddedPostgres, rounds: int) -> dict[str, Rates]:
+    """How fast a drain stores :data:`ROWS` new utterances, over one connection and over two; the servers take turns.
+
+    No utterance is like another: a key that was there and deleted, or a text that all have in common, would cost a
+    server more or less than what comes in production.
 
     Args:
-        running: a migrated server.
+        empty: a migrated server, whose table is emptied each time.
+        filled: one whose table grows.
         rounds: how often each runs.
-        emptied: empty the table before; else it grows.
     """
-    dsn = running.dsn()
-    speeds: dict[str, list[float]] = {DRAIN: [], DRAIN_TWO: []}
-    with ways(dsn) as every:
-        for way in speeds:  # connects, and warms what is compiled and planned
-            every[way](finished_spans(2000, varied=True))
-        for _ in range(rounds):
+    speeds = {DRAIN: Rates([], []), DRAIN_TWO: Rates([], [])}
+    with ways(empty.dsn()) as to_empty, ways(filled.dsn()) as to_filled:
+        sides = (("empty", to_empty, empty.dsn(), _EMPTIED), ("filled", to_filled, filled.dsn(), "SELECT"))
+        for _, every, *_ in sides:  # connects, and warms what is compiled and planned
+            for way in speeds:
+                every[way](finished_spans(2000, varied=True))
+        for number in range(rounds):
             for way, found in speeds.items():
-                spans = finished_spans(ROWS, varied=True)
-                asyncio.run(run(dsn, _EMPTIED if emptied else "SELECT"))
-                gc.collect()
-                found.append(ROWS / every[way](spans))
+                for side, every, dsn, before in sides if number % 2 else sides[::-1]:
+                    spans = finished_spans(ROWS, varied=True)
+                    asyncio.run(run(dsn, before))
+                    gc.collect()
+                    gc.freeze()  # the spans are the benchmark's own burden
+                    getattr(found, side).append(ROWS / every[way](spans))
+                    gc.unfreeze()
     return speeds
 
 
@@ -211,6 +229,29 @@ def fill(running: EmbeddedPostgres, rows: int) -> None:
     asyncio.run(run(dsn, "SELECT pg_reload_conf()"))
 
 
+def lookups(running: EmbeddedPostgres, n: int) -> list[float]:
+    """Milliseconds that finding a fingerprint takes, of this many rows of a filled table, connecting included."""
+    return asyncio.run(_lookups(running.dsn(), n))
+
+
+async def _lookups(dsn: str, n: int) -> list[float]:
+    connection = await asyncpg.connect(dsn)
+    try:
+        stored = await connection.fetch(f"SELECT utterance_hash {_SOME} ORDER BY random() LIMIT $1", n)
+    finally:
+        await connection.close()
+    since = datetime.now(UTC) - timedelta(days=90)
+    took: list[float] = []
+    for row in stored:
+        began = perf_counter()
+        found = await find_events(dsn, [row["utterance_hash"]], template=False, since=since, limit=20, timeout_s=60)
+        took.append((perf_counter() - began) * 1000)
+        if len(found) != 1:
+            raise SystemExit(f"a fingerprint of one row was found {len(found)} times")
+    return took
+
+
+_SOME: Final = "FROM agent.intent_events TABLESAMPLE SYSTEM (0.01) WHERE emitter_seq IS NULL"
 _EMPTIED: Final = tampering("TRUNCATE agent.intent_events")
 _TEMPLATE: Final = "CREATE TABLE public.template AS SELECT *, row_number() OVER () AS place FROM agent.intent_events"
 _MS: Final = "(extract(epoch FROM now()) * 1000)::bigint - 3600000 + (step * 1000 + place) / 3"

@@ -262,7 +262,7 @@ async def test_from_the_revision_before(empty_pg: Database, tmp_path: Path, monk
         assert (await migrate(empty_pg.dsn)).after == "0002"
     asked = {"outcome": "clarify_verb", "verb_candidates_pre": '[{"verb": "a.a"}, {"verb": "b.b"}]'}
     await add_event(empty_pg, await empty_pg.fetchval("SELECT now()"), **asked)
-    assert "CREATE TABLE" not in migration_sql("0002")
+    assert "CREATE TABLE agent.intent_events" not in migration_sql("0002")
     assert (await migrate(empty_pg.dsn)).before == "0002"
     question = "SELECT verb_fqn, runner_up_verb_fqn, n FROM agent.v_intent_top_clarify_verbs"
     assert [tuple(row) for row in await empty_pg.fetch(question)] == [("a.a", "b.b", 1)]

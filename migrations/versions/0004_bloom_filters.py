@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # ruff: noqa: INP001 - Alembic loads this file by its path, and sorts by its number
-"""An index of fingerprints that costs a large table no more than an empty one."""
+"""Indexes of fingerprints and sessions that cost a large table no more than an empty one."""
 
 from alembic import op
 
@@ -12,7 +12,7 @@ down_revision = "0003"
 
 def upgrade() -> None:
     """Run the SQL file of this revision."""
-    run_sql_file(op.get_context(), "0004_fingerprint_index.sql")
+    run_sql_file(op.get_context(), "0004_bloom_filters.sql")
 
 
 def downgrade() -> None:
