@@ -173,6 +173,7 @@ def test_removing_is_what_it_is(tree: Path, said: str, instead: str) -> None:
         ("src/intent_events/store/write.py", 'SQL = "SELECT * FROM agent.erase_subject($1, $2)"\nclass Writer: pass'),
         ("src/intent_events/store/sql/more.sql", "SELECT agent.unprotect();"),
         ("migrations/sql/0009_more.sql", "SELECT set_config('intent_events.removal', 'on', true);"),
+        ("migrations/sql/0004_bloom_filters.sql", "SELECT set_config('intent_events.removal', 'on', true);"),
     ],
 )
 def test_another_one_that_removes_is_found(tree: Path, path: str, code: str) -> None:
