@@ -15,7 +15,7 @@ from intent_events.instrument.direct import direct_way, set_direct_way
 from intent_events.instrument.recorder import EMITTER
 from intent_events.store.migrate import migrate
 from support.leaks import nothing_left_behind
-from support.postgres import GIVEN_DSN, IN_CI, SYSTEM_15, Database, Server, private_server, run_apart
+from support.postgres import GIVEN_DSN, IN_CI, SYSTEM_15, Database, Server, embedded, private_server, run_apart
 
 _SCRUBBED = ("INTENT_EVENTS_", "OTEL_", "PG")
 _NEED_POSTGRES = {"postgres_server", "own_server", "server_of_each_version"}
@@ -60,7 +60,7 @@ def postgres_server() -> Iterator[Server]:
     if GIVEN_DSN:
         yield Server(GIVEN_DSN)
         return
-    with EmbeddedPostgres() as server:
+    with embedded() as server:
         yield Server(server.dsn())
 
 
@@ -113,7 +113,7 @@ def server_of_each_version(request: pytest.FixtureRequest) -> Iterator[Server]:
             pytest.fail(reason)
         pytest.skip(reason)
     bin_dir = SYSTEM_15 if kind == "system" else None
-    with EmbeddedPostgres(bin_dir=bin_dir, version=int(version)) as server:
+    with embedded(bin_dir, int(version)) as server:
         yield Server(server.dsn())
 
 
