@@ -14,6 +14,7 @@ from zlib import crc32
 import pytest
 
 from intent_events_exporter.spool import Fsync, Refusal, Spool, SpoolError, UnsyncedError, look, totals
+from intent_events_exporter.spool.file import Segment
 from intent_events_exporter.spool.folder import ASIDE, owners_in, segments_in
 from intent_events_exporter.spool.segment import HEADER_BYTES, encode_frame, encode_header
 from support.spool_process import (
@@ -363,6 +364,24 @@ def test_what_a_process_left_that_died_at_its_start(folder: Path, spool: Spool) 
     (folder / ("1" * 32)).write_text("no folder")
     assert spool.adopt() is None
     assert sorted(path.name for path in folder.iterdir()) == ["1" * 32, "notes"]
+
+
+def test_when_no_bytes_wait_no_records_do(spool: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever waits until nothing waits, as a flush does, is told of no record then, though the drain is still busy."""
+    for number in range(5):
+        spool.append(numbered(number))
+    seen: list[tuple[int, int]] = []
+    move = Segment.move
+
+    def moving(segment: Segment, cursor: int) -> None:
+        move(segment, cursor)
+        seen.append((spool.waiting_bytes(), spool.waiting().records))
+
+    monkeypatch.setattr(Segment, "move", moving)
+    spool.release(spool.read(3, 1 << 20).end)
+    spool.release(spool.read(9, 1 << 20).end)
+    assert [records for _, records in seen] == [2, 0]
+    assert [size > 0 for size, _ in seen] == [True, False]
 
 
 # --- Durability and looking

@@ -205,13 +205,15 @@ class Chain:
             records += passed.records
         if passed is None or passed.segment is None:
             return
+        with self.lock:  # before the bytes: whoever waits for those to be none may ask for the records then
+            self.records = max(self.records - records, 0)
         for segment in self.segments[: self.segments.index(passed.segment)]:
             self._remove(segment)
         passed.segment.move(passed.offset)
         self._remove_if_done(passed.segment)
         with self.lock:
-            # Records that became corrupt are never read; an empty spool is where that can be told.
-            self.records = max(self.records - records, 0) if self.waiting_bytes() else 0
+            if not self.waiting_bytes():  # records that became corrupt are never read, which can be told here
+                self.records = 0
 
     def _is_done(self, segment: Segment) -> bool:
         """Whether nothing waits in it; of one that is gone, whether its place among the batches is past."""
