@@ -11,7 +11,8 @@ CREATE INDEX intent_events_session_bloom ON agent.intent_events USING brin (
   session_id uuid_bloom_ops (n_distinct_per_range = 1500, false_positive_rate = 0.001), ts
 ) WITH (pages_per_range = 128, autosummarize = on);
 
-DROP INDEX agent.intent_events_utter_hash_idx, agent.intent_events_session_idx;
+-- Somebody may have dropped them for the sake of writing.
+DROP INDEX IF EXISTS agent.intent_events_utter_hash_idx, agent.intent_events_session_idx;
 ALTER INDEX agent.intent_events_utter_hash_bloom RENAME TO intent_events_utter_hash_idx;
 ALTER INDEX agent.intent_events_session_bloom RENAME TO intent_events_session_idx;
 
